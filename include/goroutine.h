@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * libgoroutine: Go's goroutines for C.
+ *
+ * Every function says what it does, what it returns, whether it may park the calling goroutine (let others run
+ * until something happens), and who may call it. On a plain thread a call that would park blocks the thread.
+ * Errors are negative errno values; the library neither reads nor writes errno. None of the functions may be
+ * called from a signal handler. Misuse ends the process: a message on stderr in Go's words, all goroutines,
+ * exit status 2.
+ */
+#pragma once
+
+#include <goroutine/errno.h>
+#include <goroutine/go.h>
+#include <goroutine/launch.h>
+#include <goroutine/log.h>
+#include <goroutine/time.h>

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The go statement.
+ *
+ *	go(fn, args...);                 go_go(fn, args...)
+ *	go_with(options, fn, args...);   a go_options value: a variable, a call, or a literal in parentheses
+ *	go_scope_go(scope, fn, args...);
+ *
+ * starts fn(args...) as a goroutine. The arguments are evaluated here, once, and converted to the types of fn's
+ * parameters as in the call fn(args...): up to 32 of them, of any type up to 16-byte alignment, variadic callees
+ * included. fn is evaluated once and may be any expression of function or pointer-to-function type. Its result is
+ * discarded; a structure result is refused. Never parks, may be used from any thread; out of memory is fatal.
+ *
+ * "How a go statement is compiled"
+ *
+ * The statement is one real call. The address of go_newproc is cast to fn's own type and called with the arguments,
+ * so it is the compiler that checks, converts and puts each argument where the ABI wants it. What the runtime
+ * must know besides goes through the static chain register, which no argument uses: a struct go_launch. The callee
+ * stores the argument registers and the stack words; the goroutine's first run loads them again and jumps to fn.
+ *
+ * go_newproc is declared as bytes, not as a function, because GCC replaces a call through a visibly wrong type by a
+ * trap. It stands in the program itself, hidden and in a comdat group, because the lazy binding of a PLT would not keep
+ * the static chain.
+ *
+ * The whole is an expression without a block around the arguments: a compound literal among them lives as long as the
+ * block that encloses the go statement, as it would in a call. So does the struct go_launch, a compound literal itself;
+ * only the constant creation site is declared in a statement expression.
+ *
+ * The callee cannot see how many bytes of arguments lie on the stack, C cannot ask a function type for its parameters,
+ * and the preprocessor cannot take the arguments one by one, for it splits (struct point){ 1, 2 } at the comma.
+ * But arguments are always the lowest thing in the caller's frame, and the struct go_launch lies in that frame too.
+ * So what is between the stack pointer and the struct go_launch holds all the arguments, mostly little else, and is safe
+ * to read. Where sanitizers move variables off the stack, the frame's own address is the limit. The number of
+ * pieces between the commas bounds the registers.
+ *
+ * Limits
+ * - With Clang, fn must not have the type attribute noreturn: the code behind the statement would be dropped. The
+ *   keyword _Noreturn does no harm. With GCC this concerns only pointers declared noreturn.
+ * - Arguments aligned to more than 16 bytes (__m256 and the like) must be passed by pointer.
+ * - On AArch64 structures of more than 16 bytes must be passed by pointer, too: the ABI would pass a pointer into the
+ *   caller's frame. This is checked for each argument, hence there a literal with several fields needs parentheses.
+ */
+#pragma once
+
+#include <stddef.h>
+
+#ifdef __cplusplus
+#error "the go statement needs C: C++ has no __builtin_call_with_static_chain"
+#endif
+
+typedef struct go_scope go_scope;
+
+/* How a goroutine is to be started. Zero means the default in every field. */
+typedef struct go_options {
+	const char *name;  /* shown in tracebacks; the pointer is kept, so let it live as long as the goroutine */
+	size_t stack_size; /* bytes to reserve; 0: the default */
+	go_scope *scope;   /* to be inside of; NULL: the launcher's */
+} go_options;
+
+/* Where a go statement stands and what its arguments may need. One constant per statement. */
+struct go_site {
+	const char *file;
+	const char *function;
+	unsigned line;
+	unsigned stack_bytes;       /* upper bound on the bytes of stack arguments; UINT_MAX: see go_launch.limit */
+	unsigned char integer_regs; /* upper bound on the integer argument registers in use: x86-64 0 to 6, AArch64 0 to 8 */
+	unsigned char vector_regs;  /* upper bound on the vector argument registers in use, 0 to 8 */
+};
+
+/* What go_newproc receives in the static chain register. Valid during the call only. */
+struct go_launch {
+	void (*fn)(void);
+	const struct go_site *site;
+	const go_options *options; /* NULL: none given */
+	go_scope *scope;           /* of go_scope_go; else NULL */
+	const void *limit;         /* all stack arguments lie below; NULL: below the struct go_launch itself */
+};
+
+#define go_go(...) GO_LAUNCH_(((void *)0), ((void *)0), __VA_ARGS__)
+#define go_with(options, ...) GO_LAUNCH_((&(go_options[1]){ options }[0]), ((void *)0), __VA_ARGS__)
+#define go_scope_go(scope, ...) GO_LAUNCH_(((void *)0), (scope), __VA_ARGS__)
+
+#ifndef GO_NO_SHORT_NAMES
+#define go(...) go_go(__VA_ARGS__)
+#endif
+
+/* Everything below serves the macros above and is not for use. */
+
+/*
+ * The veneer. .ifndef, because link-time optimisation puts the file-level assembly of all files into one. Clang 21
+ * and later pass the static chain of AArch64 in x15, all others in x18; a program may mix both, so there are two names.
+ */
+#if defined(__x86_64__) && !defined(__ILP32__)
+#define GO_NEWPROC_ "go_newproc"
+#ifdef __CET__
+#define GO_VENEER_ "endbr64\n\tjmp *go_newproc_capture@GOTPCREL(%rip)"
+#else
+#define GO_VENEER_ "jmp *go_newproc_capture@GOTPCREL(%rip)"
+#endif
+#define GO_FUNCTION_ "@function"
+#define GO_PROGBITS_ "@progbits"
+#elif defined(__aarch64__) && !defined(__ILP32__)
+#if defined(__clang__) && __clang_major__ >= 21
+#define GO_NEWPROC_ "go_newproc_x15"
+#define GO_CHAIN_ "mov x18, x15\n\t"
+#else
+#define GO_NEWPROC_ "go_newproc"
+#define GO_CHAIN_ ""
+#endif
+#define GO_VENEER_ \
+	"hint 34\n\t" GO_CHAIN_ "adrp x16, :got:go_newproc_capture\n\t" \
+	"ldr x16, [x16, :got_lo12:go_newproc_capture]\n\tbr x16"
+#define GO_FUNCTION_ "%function"
+#define GO_PROGBITS_ "%progbits"
+#else
+#error "goroutine.h: this processor is not supported"
+#endif
+
+__asm__(".ifndef " GO_NEWPROC_ "\n\t"
+        ".pushsection .text." GO_NEWPROC_ ", \"axG\", " GO_PROGBITS_ ", " GO_NEWPROC_ ", comdat\n\t"
+        ".weak " GO_NEWPROC_ "\n\t"
+        ".hidden " GO_NEWPROC_ "\n\t"
+        ".type " GO_NEWPROC_ ", " GO_FUNCTION_ "\n\t"
+        ".balign 16\n"
+        GO_NEWPROC_ ":\n\t"
+        ".cfi_startproc\n\t"
+        GO_VENEER_ "\n\t"
+        ".cfi_endproc\n\t"
+        ".size " GO_NEWPROC_ ", . - " GO_NEWPROC_ "\n\t"
+        ".popsection\n\t"
+        ".endif");
+
+extern const char go_newproc[] __asm__(GO_NEWPROC_) __attribute__((visibility("hidden")));
+
+/*
+ * Not a const literal: that could be put into read-only memory, and its place in the frame means something.
+ */
+#define GO_LAUNCH_(options, scope, ...) \
+	GO_LAUNCH_N_(GO_COUNT_(__VA_ARGS__), options, scope, GO_FIRST_(__VA_ARGS__, ~), __VA_ARGS__)
+#define GO_LAUNCH_N_(n, ...) GO_LAUNCH_M_(n, __VA_ARGS__)
+#define GO_LAUNCH_M_(n, options, scope, fn, ...) \
+	((void)__builtin_call_with_static_chain( \
+		((GO_POINTER_TYPE_(fn))(__UINTPTR_TYPE__)go_newproc)GO_LIST_(n, __VA_ARGS__), \
+		&(struct go_launch){ (void (*)(void))(fn), GO_SITE_(n, fn, GO_LIST_(n, __VA_ARGS__), __VA_ARGS__), \
+			options, scope, GO_LIMIT_ }))
+#define GO_FIRST_(fn, ...) fn
+
+/*
+ * The type "pointer to fn's type". Not simply __typeof__(*(fn)) *: GCC keeps "does not return" of a function designator
+ * in the type of its address but not in its own, and taking that over would end the caller's code behind the statement.
+ */
+#define GO_POINTER_TYPE_(fn) \
+	__typeof__(__builtin_choose_expr(__builtin_types_compatible_p(__typeof__(fn), __typeof__(*(fn))), \
+		(__typeof__(fn) *)0, *(__typeof__(fn) *)0))
+
+#ifdef __has_feature
+#define GO_HAS_FEATURE_(x) __has_feature(x)
+#else
+#define GO_HAS_FEATURE_(x) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_HWADDRESS__) || GO_HAS_FEATURE_(address_sanitizer) || \
+	GO_HAS_FEATURE_(hwaddress_sanitizer) || GO_HAS_FEATURE_(safe_stack)
+#define GO_LIMIT_ __builtin_frame_address(0)
+#else
+#define GO_LIMIT_ ((void *)0)
+#endif
+
+/* Clang would warn that the arguments, which occur a second time unevaluated, have side effects. */
+#ifdef __clang__
+#define GO_QUIET_BEGIN_ \
+	_Pragma("clang diagnostic push") _Pragma("clang diagnostic ignored \"-Wunevaluated-expression\"") \
+	_Pragma("clang diagnostic ignored \"-Wsizeof-array-decay\"")
+#define GO_QUIET_END_ _Pragma("clang diagnostic pop")
+#else
+#define GO_QUIET_BEGIN_
+#define GO_QUIET_END_
+#endif
+
+#define GO_SITE_(n, fn, list, ...) \
+	__extension__({ \
+		GO_QUIET_BEGIN_ \
+		typedef __typeof__((fn)list) go_result_; \
+		_Static_assert(__builtin_classify_type(*__builtin_choose_expr( \
+				__builtin_types_compatible_p(go_result_, void), (int *)0, (go_result_ *)0)) < 12, \
+			"go: the function returns a structure or union by value; its result would have no place"); \
+		static const struct go_site go_site_ = \
+			{ __FILE__, __func__, __LINE__, GO_DEMAND_(n, __VA_ARGS__) }; \
+		GO_QUIET_END_ \
+		&go_site_; \
+	})
+
+#ifdef __x86_64__
+/* An argument takes two registers at most (__int128, _Complex double, a structure of 16 bytes). */
+#define GO_DEMAND_(n, ...) (n) ? __UINT32_MAX__ : 0, (n) < 3 ? 2 * (n) : 6, (n) < 4 ? 2 * (n) : 8
+#else
+/*
+ * AArch64: the demands of the arguments one by one, for the check. Integer registers, vector registers and bytes on the
+ * stack if either runs out are packed so that they can be added. A scalar is at worst an __int128, which may
+ * skip a register, or a _Complex long double; a structure four floats. Stack sizes rounded up to 16 cover
+ * the padding. The comma makes arrays and functions decay, and bit-fields plain.
+ */
+#define GO_DEMAND_(n, ...) GO_DEMAND_SUM_(GO_SUM_##n##_(__VA_ARGS__, ~))
+#define GO_DEMAND_SUM_(d) \
+	((d) & 0xff) > 8 || ((d) >> 8 & 0xff) > 8 ? (unsigned)((d) >> 16) : 0, \
+	((d) & 0xff) > 8 ? 8 : (unsigned char)((d) & 0xff), ((d) >> 8 & 0xff) > 8 ? 8 : (unsigned char)((d) >> 8 & 0xff)
+#define GO_PACK_(integers, vectors, bytes) ((bytes) << 16 | (vectors) << 8 | (integers))
+#define GO_SIZE_(a) sizeof((void)0, (a))
+#define GO_ARGUMENT_(a) \
+	(sizeof(struct { \
+		_Static_assert(GO_SIZE_(a) <= 16 || __builtin_classify_type(a) == 9, \
+			"go: on AArch64 an argument of more than 16 bytes must be passed by pointer"); \
+		_Static_assert(__builtin_classify_type(a) < 12 || __alignof__((void)0, (a)) <= 16, \
+			"go: an argument aligned to more than 16 bytes must be passed by pointer"); \
+		char c; \
+	}) * (__builtin_classify_type(a) == 5  ? GO_PACK_(1ul, 0ul, 16ul) \
+		: __builtin_classify_type(a) < 0   ? GO_PACK_(0ul, 1ul, 16ul) \
+		: __builtin_classify_type(a) < 10  ? GO_PACK_(3ul, 2ul, 32ul) \
+						   : GO_PACK_(3ul, 4ul, 16ul)))
+#define GO_SUM_0_(fn, ...) 0ul
+#define GO_SUM_1_(fn, a, ...) GO_ARGUMENT_(a)
+#define GO_SUM_2_(fn, a, ...) GO_ARGUMENT_(a) + GO_SUM_1_(fn, __VA_ARGS__)
+#define GO_SUM_3_(fn, a, ...) GO_ARGUMENT_(a) + GO_SUM_2_(fn, __VA_ARGS__)
+#define GO_SUM_4_(fn, a, ...) GO_ARGUMENT_(a) + GO_SUM_3_(fn, __VA_ARGS__)
+#define GO_SUM_5_(fn, a, ...) GO_ARGUMENT_(a) + GO_SUM_4_(fn, __VA_ARGS__)
+#define GO_SUM_6_(fn, a, ...) GO_ARGUMENT_(a) + GO_SUM_5_(fn, __VA_ARGS__)
+#define GO_SUM_7_(fn, a, ...) GO_ARGUMENT_(a) + GO_SUM_6_(fn, __VA_ARGS__)
+#define GO_SUM_8_(fn, a, ...) GO_ARGUMENT_(a) + GO_SUM_7_(fn, __VA_ARGS__)
+#define GO_SUM_9_(fn, a, ...) GO_ARGUMENT_(a) + GO_SUM_8_(fn, __VA_ARGS__)
+#define GO_SUM_10_(fn, a, ...) GO_ARGUMENT_(a) + GO_SUM_9_(fn, __VA_ARGS__)
+#define GO_SUM_11_(fn, a, ...) GO_ARGUMENT_(a) + GO_SUM_10_(fn, __VA_ARGS__)
+#define GO_SUM_12_(fn, a, ...) GO_ARGUMENT_(a) + GO_SUM_11_(fn, __VA_ARGS__)
+#define GO_SUM_13_(fn, a, ...) GO_ARGUMENT_(a) + GO_SUM_12_(fn, __VA_ARGS__)
+#define GO_SUM_14_(fn, a, ...) GO_ARGUMENT_(a) + GO_SUM_13_(fn, __VA_ARGS__)
+#define GO_SUM_15_(fn, a, ...) GO_ARGUMENT_(a) + GO_SUM_14_(fn, __VA_ARGS__)
+#define GO_SUM_16_(fn, a, ...) GO_ARGUMENT_(a) + GO_SUM_15_(fn, __VA_ARGS__)
+#define GO_SUM_17_(fn, a, ...) GO_ARGUMENT_(a) + GO_SUM_16_(fn, __VA_ARGS__)
+#define GO_SUM_18_(fn, a, ...) GO_ARGUMENT_(a) + GO_SUM_17_(fn, __VA_ARGS__)
+#define GO_SUM_19_(fn, a, ...) GO_ARGUMENT_(a) + GO_SUM_18_(fn, __VA_ARGS__)
+#define GO_SUM_20_(fn, a, ...) GO_ARGUMENT_(a) + GO_SUM_19_(fn, __VA_ARGS__)
+#define GO_SUM_21_(fn, a, ...) GO_ARGUMENT_(a) + GO_SUM_20_(fn, __VA_ARGS__)
+#define GO_SUM_22_(fn, a, ...) GO_ARGUMENT_(a) + GO_SUM_21_(fn, __VA_ARGS__)
+#define GO_SUM_23_(fn, a, ...) GO_ARGUMENT_(a) + GO_SUM_22_(fn, __VA_ARGS__)
+#define GO_SUM_24_(fn, a, ...) GO_ARGUMENT_(a) + GO_SUM_23_(fn, __VA_ARGS__)
+#define GO_SUM_25_(fn, a, ...) GO_ARGUMENT_(a) + GO_SUM_24_(fn, __VA_ARGS__)
+#define GO_SUM_26_(fn, a, ...) GO_ARGUMENT_(a) + GO_SUM_25_(fn, __VA_ARGS__)
+#define GO_SUM_27_(fn, a, ...) GO_ARGUMENT_(a) + GO_SUM_26_(fn, __VA_ARGS__)
+#define GO_SUM_28_(fn, a, ...) GO_ARGUMENT_(a) + GO_SUM_27_(fn, __VA_ARGS__)
+#define GO_SUM_29_(fn, a, ...) GO_ARGUMENT_(a) + GO_SUM_28_(fn, __VA_ARGS__)
+#define GO_SUM_30_(fn, a, ...) GO_ARGUMENT_(a) + GO_SUM_29_(fn, __VA_ARGS__)
+#define GO_SUM_31_(fn, a, ...) GO_ARGUMENT_(a) + GO_SUM_30_(fn, __VA_ARGS__)
+#define GO_SUM_32_(fn, a, ...) GO_ARGUMENT_(a) + GO_SUM_31_(fn, __VA_ARGS__)
+#endif
+
+/* (args...) from fn, args...; and the number of args, at most 63. */
+#define GO_LIST_(n, ...) GO_LIST_N_(n, __VA_ARGS__)
+#define GO_LIST_N_(n, ...) GO_LIST_##n##_(__VA_ARGS__)
+#define GO_LIST_0_(fn) ()
+#define GO_LIST_REST_(fn, ...) (__VA_ARGS__)
+#define GO_LIST_1_ GO_LIST_REST_
+#define GO_LIST_2_ GO_LIST_REST_
+#define GO_LIST_3_ GO_LIST_REST_
+#define GO_LIST_4_ GO_LIST_REST_
+#define GO_LIST_5_ GO_LIST_REST_
+#define GO_LIST_6_ GO_LIST_REST_
+#define GO_LIST_7_ GO_LIST_REST_
+#define GO_LIST_8_ GO_LIST_REST_
+#define GO_LIST_9_ GO_LIST_REST_
+#define GO_LIST_10_ GO_LIST_REST_
+#define GO_LIST_11_ GO_LIST_REST_
+#define GO_LIST_12_ GO_LIST_REST_
+#define GO_LIST_13_ GO_LIST_REST_
+#define GO_LIST_14_ GO_LIST_REST_
+#define GO_LIST_15_ GO_LIST_REST_
+#define GO_LIST_16_ GO_LIST_REST_
+#define GO_LIST_17_ GO_LIST_REST_
+#define GO_LIST_18_ GO_LIST_REST_
+#define GO_LIST_19_ GO_LIST_REST_
+#define GO_LIST_20_ GO_LIST_REST_
+#define GO_LIST_21_ GO_LIST_REST_
+#define GO_LIST_22_ GO_LIST_REST_
+#define GO_LIST_23_ GO_LIST_REST_
+#define GO_LIST_24_ GO_LIST_REST_
+#define GO_LIST_25_ GO_LIST_REST_
+#define GO_LIST_26_ GO_LIST_REST_
+#define GO_LIST_27_ GO_LIST_REST_
+#define GO_LIST_28_ GO_LIST_REST_
+#define GO_LIST_29_ GO_LIST_REST_
+#define GO_LIST_30_ GO_LIST_REST_
+#define GO_LIST_31_ GO_LIST_REST_
+#define GO_LIST_32_ GO_LIST_REST_
+#define GO_LIST_33_ GO_LIST_REST_
+#define GO_LIST_34_ GO_LIST_REST_
+#define GO_LIST_35_ GO_LIST_REST_
+#define GO_LIST_36_ GO_LIST_REST_
+#define GO_LIST_37_ GO_LIST_REST_
+#define GO_LIST_38_ GO_LIST_REST_
+#define GO_LIST_39_ GO_LIST_REST_
+#define GO_LIST_40_ GO_LIST_REST_
+#define GO_LIST_41_ GO_LIST_REST_
+#define GO_LIST_42_ GO_LIST_REST_
+#define GO_LIST_43_ GO_LIST_REST_
+#define GO_LIST_44_ GO_LIST_REST_
+#define GO_LIST_45_ GO_LIST_REST_
+#define GO_LIST_46_ GO_LIST_REST_
+#define GO_LIST_47_ GO_LIST_REST_
+#define GO_LIST_48_ GO_LIST_REST_
+#define GO_LIST_49_ GO_LIST_REST_
+#define GO_LIST_50_ GO_LIST_REST_
+#define GO_LIST_51_ GO_LIST_REST_
+#define GO_LIST_52_ GO_LIST_REST_
+#define GO_LIST_53_ GO_LIST_REST_
+#define GO_LIST_54_ GO_LIST_REST_
+#define GO_LIST_55_ GO_LIST_REST_
+#define GO_LIST_56_ GO_LIST_REST_
+#define GO_LIST_57_ GO_LIST_REST_
+#define GO_LIST_58_ GO_LIST_REST_
+#define GO_LIST_59_ GO_LIST_REST_
+#define GO_LIST_60_ GO_LIST_REST_
+#define GO_LIST_61_ GO_LIST_REST_
+#define GO_LIST_62_ GO_LIST_REST_
+#define GO_LIST_63_ GO_LIST_REST_
+#define GO_COUNT_(...) GO_COUNT_PICK_(__VA_ARGS__, 63, 62, 61, 60, 59, 58, 57, 56, 55, 54, 53, 52, 51, 50, \
+	49, 48, 47, 46, 45, 44, 43, 42, 41, 40, 39, 38, 37, 36, 35, 34, 33, 32, 31, 30, 29, 28, 27, 26, 25, 24, \
+	23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0, ~)
+#define GO_COUNT_PICK_(a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, \
+	a18, a19, a20, a21, a22, a23, a24, a25, a26, a27, a28, a29, a30, a31, a32, a33, a34, a35, a36, a37, a38, \
+	a39, a40, a41, a42, a43, a44, a45, a46, a47, a48, a49, a50, a51, a52, a53, a54, a55, a56, a57, a58, a59, \
+	a60, a61, a62, a63, n, ...) n

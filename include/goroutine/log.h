@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* Logging in the format of Go's log package. */
+#pragma once
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * Writes "2006/01/02 15:04:05 message\n" to stderr, in local time, as log.Printf does: a newline is added if the
+ * message does not end in one. The line goes out by one system call, so lines of different goroutines and
+ * threads do not mix. Never parks, but may block the thread as long as stderr does; from any thread.
+ */
+void go_logf(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#ifdef __cplusplus
+}
+#endif

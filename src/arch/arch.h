@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+//
+// What each processor must supply, in src/arch/<cpu>/. The library knows no other assembly.
+//
+// struct arch_args       the argument registers: integer[], then vector[] of 16 bytes each
+// go_newproc_capture     exported; comes from the veneer in launch.h with a struct go_launch in the static chain
+//                        register and the arguments of the user's function where the ABI puts them. Stores the
+//                        registers in a struct arch_args and calls newproc(launch, args, stack arguments)
+// goroutine_entry        the bottom frame of each goroutine; unwinding ends here. Calls newproc_begin, which says
+//                        where to jump and with what in the registers; then goroutine_return
+// arch_switch            saves the callee-saved registers and the floating-point control state on the present
+//                        stack, its pointer in *save, and continues the context that `to` was saved as
+// arch_start             saves as arch_switch does (not if save is NULL) and enters goroutine_entry for gp at
+//                        `top`, 16-byte aligned, with the ABI's initial floating-point control state
+// arch_call_on_stack     calls fn(arg) with its frames below `top`; unwinding goes on to the caller
+// arch_unwind_from       calls fn(arg) here, but to an unwinder fn's caller is the context saved as `sp`
+// m_self                 the calling thread's struct m; reads it anew each time, whatever the compiler knows
+// arch_pause             in a spin loop
+//
+// A saved context is all on its own stack: its pointer is enough to continue or to unwind it.
+#pragma once
+
+#include <stdint.h>
+
+#include "base/compiler.h"
+
+struct g;
+struct m;
+struct go_launch;
+
+#include "arch_cpu.h"
+
+void go_newproc_capture(void);
+void arch_switch(void **save, void *to);
+void arch_start(void **save, void *top, struct g *gp);
+void arch_call_on_stack(void *top, void (*fn)(void *), void *arg);
+void arch_unwind_from(void *sp, void (*fn)(void *), void *arg);
+
+/* C, in sched/newproc.c and sched/exit.c; called by the assembly. */
+void newproc(const struct go_launch *launch, const struct arch_args *regs, const void *words);
+void (*newproc_begin(struct g *gp, struct arch_args *regs, void *words))(void);
+_Noreturn void goroutine_return(void);

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+struct arch_args {
+    uint64_t integer[6];
+    struct {
+        uint64_t half[2];
+    } vector[8];
+};
+_Static_assert(sizeof(struct arch_args) == 176, "launch.S");
+
+static always_inline void arch_pause(void)
+{
+    __builtin_ia32_pause();
+}
+
+/* volatile and not a C access to m_tls: the compiler takes the address of a thread-local for a constant of
+ * the function, and a goroutine that parks in it may go on in another thread. */
+static always_inline struct m *m_self(void)
+{
+    struct m *mp;
+    __asm__ volatile("movq m_tls@GOTTPOFF(%%rip), %0\n\t"
+                     "movq %%fs:(%0), %0"
+                     : "=r"(mp));
+    return mp;
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+// The two ends of a go statement on x86-64: capturing the call, and making it. See arch.h.
+#include "sched/g_offsets.h"
+
+#define INTEGER(n) (8 * (n))
+#define VECTOR(n) (48 + 16 * (n))
+#define ARGS_SIZE 176
+
+	.text
+
+// r10: struct go_launch *; arguments in rdi rsi rdx rcx r8 r9, xmm0 to xmm7, and above the return address.
+// All are stored: asking which are in use costs as much as the stores.
+	.globl	go_newproc_capture
+	.type	go_newproc_capture, @function
+	.balign	16
+go_newproc_capture:
+	.cfi_startproc
+	endbr64
+	subq	$(ARGS_SIZE + 8), %rsp		// with the return address a multiple of 16
+	.cfi_adjust_cfa_offset ARGS_SIZE + 8
+	movq	%rdi, INTEGER(0)(%rsp)
+	movq	%rsi, INTEGER(1)(%rsp)
+	movq	%rdx, INTEGER(2)(%rsp)
+	movq	%rcx, INTEGER(3)(%rsp)
+	movq	%r8, INTEGER(4)(%rsp)
+	movq	%r9, INTEGER(5)(%rsp)
+	movaps	%xmm0, VECTOR(0)(%rsp)
+	movaps	%xmm1, VECTOR(1)(%rsp)
+	movaps	%xmm2, VECTOR(2)(%rsp)
+	movaps	%xmm3, VECTOR(3)(%rsp)
+	movaps	%xmm4, VECTOR(4)(%rsp)
+	movaps	%xmm5, VECTOR(5)(%rsp)
+	movaps	%xmm6, VECTOR(6)(%rsp)
+	movaps	%xmm7, VECTOR(7)(%rsp)
+	movq	%r10, %rdi
+	movq	%rsp, %rsi
+	leaq	(ARGS_SIZE + 16)(%rsp), %rdx
+	call	newproc
+	addq	$(ARGS_SIZE + 8), %rsp
+	.cfi_adjust_cfa_offset -(ARGS_SIZE + 8)
+	ret
+	.cfi_endproc
+	.size	go_newproc_capture, . - go_newproc_capture
+
+// rbx: struct g *; rsp: the top of its stack, a multiple of 16.
+	.globl	goroutine_entry
+	.hidden	goroutine_entry
+	.type	goroutine_entry, @function
+	.balign	16
+goroutine_entry:
+	.cfi_startproc
+	.cfi_undefined rip
+	endbr64
+	movl	G_STACK_ARGS(%rbx), %eax
+	subq	%rax, %rsp			// room for the stack arguments
+	movq	%rsp, %rdx
+	subq	$ARGS_SIZE, %rsp
+	movq	%rsp, %rsi
+	movq	%rbx, %rdi
+	movq	%rdx, %rbp
+	call	newproc_begin
+	movq	%rax, %r11
+	movq	INTEGER(0)(%rsp), %rdi
+	movq	INTEGER(1)(%rsp), %rsi
+	movq	INTEGER(2)(%rsp), %rdx
+	movq	INTEGER(3)(%rsp), %rcx
+	movq	INTEGER(4)(%rsp), %r8
+	movq	INTEGER(5)(%rsp), %r9
+	movaps	VECTOR(0)(%rsp), %xmm0
+	movaps	VECTOR(1)(%rsp), %xmm1
+	movaps	VECTOR(2)(%rsp), %xmm2
+	movaps	VECTOR(3)(%rsp), %xmm3
+	movaps	VECTOR(4)(%rsp), %xmm4
+	movaps	VECTOR(5)(%rsp), %xmm5
+	movaps	VECTOR(6)(%rsp), %xmm6
+	movaps	VECTOR(7)(%rsp), %xmm7
+	movq	%rbp, %rsp
+	xorl	%ebp, %ebp			// for those who walk frame pointers
+	movl	$8, %eax			// a variadic function saves the vector registers
+	call	*%r11
+	call	goroutine_return
+	ud2
+	.cfi_endproc
+	.size	goroutine_entry, . - goroutine_entry
+
+	.section .note.GNU-stack, "", @progbits

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+// What the compiler is asked for in more words than one would like to read inline.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+#define noinline __attribute__((noinline))
+#define cold __attribute__((cold, noinline))
+#define always_inline inline __attribute__((always_inline))
+#define array_length(a) (sizeof(a) / sizeof((a)[0]))
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+
+/* The public functions: everything else is hidden (-fvisibility=hidden). */
+#define GO_EXPORT __attribute__((visibility("default")))
+
+#define CACHE_LINE 64
+
+/* The compiler may not move memory accesses across it; the processor may. */
+#define compiler_barrier() __asm__ volatile("" ::: "memory")
+
+#if defined(__SANITIZE_THREAD__)
+#define HAVE_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define HAVE_TSAN 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define HAVE_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define HAVE_ASAN 1
+#endif
+#endif
+#ifndef HAVE_TSAN
+#define HAVE_TSAN 0
+#endif
+#ifndef HAVE_ASAN
+#define HAVE_ASAN 0
+#endif

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MIT
+// The seam of os/os.h on Linux.
+#include "os/os.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/membarrier.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "os/linux/syscall.h"
+
+#define SECOND 1000000000ll
+
+int64_t os_now(void)
+{
+    struct timespec t;
+    /* Through the vDSO: 22 ns against 190 ns for the system call. It cannot fail with this clock. */
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * SECOND + t.tv_nsec;
+}
+
+bool os_futex_wait(_Atomic uint32_t *word, uint32_t expected, int64_t deadline)
+{
+    struct timespec t = { deadline / SECOND, deadline % SECOND };
+    /* FUTEX_WAIT_BITSET takes an absolute time on CLOCK_MONOTONIC; FUTEX_WAIT a relative one. */
+    long r = SYSCALL6(SYS_futex, word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, expected,
+                      deadline ? &t : NULL, NULL, FUTEX_BITSET_MATCH_ANY);
+    return r != -110 /* ETIMEDOUT */;
+}
+
+void os_futex_wake(_Atomic uint32_t *word, int n)
+{
+    SYSCALL3(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, n);
+}
+
+bool os_fence_init(void)
+{
+    return SYSCALL3(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0 &&
+           SYSCALL3(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
+}
+
+void os_fence_others(void)
+{
+    SYSCALL3(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+}
+
+int os_thread_start(void *(*fn)(void *), void *arg, size_t stack_size)
+{
+    pthread_attr_t attr;
+    pthread_t thread;
+    int error = pthread_attr_init(&attr);
+    if (error)
+        return -error;
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    /* Too small for a program with much thread-local storage is EINVAL: keep the default then. */
+    pthread_attr_setstacksize(&attr, stack_size);
+    error = pthread_create(&thread, &attr, fn, arg);
+    if (error == 22 /* EINVAL: TLS does not fit */) {
+        pthread_attr_setstacksize(&attr, 8 << 20);
+        error = pthread_create(&thread, &attr, fn, arg);
+    }
+    pthread_attr_destroy(&attr);
+    return -error;
+}
+
+void os_thread_yield(void)
+{
+    SYSCALL0(SYS_sched_yield);
+}
+
+int os_gettid(void)
+{
+    return (int)SYSCALL0(SYS_gettid);
+}
+
+bool os_is_first_thread(void)
+{
+    return SYSCALL0(SYS_gettid) == SYSCALL0(SYS_getpid);
+}
+
+/* The first line of a small file, without the newline; false when it cannot be read. */
+static bool read_line(const char *path, char *line, size_t size)
+{
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return false;
+    bool ok = fgets(line, (int)size, f) != NULL;
+    fclose(f);
+    if (ok)
+        line[strcspn(line, "\n")] = 0;
+    return ok;
+}
+
+/* The tightest CPU quota of this process's cgroup (version 2) and the groups above it, in whole
+ * processors rounded up; 0 when there is none. */
+static int cgroup_limit(void)
+{
+    char line[4096], path[4200];
+    FILE *f = fopen("/proc/self/cgroup", "re");
+    if (!f)
+        return 0;
+    char group[4096] = "";
+    while (fgets(line, sizeof line, f))
+        if (strncmp(line, "0::", 3) == 0) {
+            line[strcspn(line, "\n")] = 0;
+            snprintf(group, sizeof group, "%s", line + 3);
+        }
+    fclose(f);
+    int limit = 0;
+    for (;;) {
+        long long quota, period;
+        snprintf(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", strcmp(group, "/") ? group : "");
+        if (read_line(path, line, sizeof line) &&
+            sscanf(line, "%lld %lld", &quota, &period) == 2 && quota > 0 && period > 0) {
+            int n = (int)((quota + period - 1) / period);
+            if (n < 1)
+                n = 1;
+            if (limit == 0 || n < limit)
+                limit = n;
+        }
+        char *slash = strrchr(group, '/');
+        if (!slash)
+            break;
+        *slash = 0;
+    }
+    return limit;
+}
+
+int os_cpu_limit(void)
+{
+    int n = 0;
+    /* The kernel's mask may be longer than cpu_set_t: grow until it fits. */
+    for (int cpus = CPU_SETSIZE; cpus <= 1 << 20; cpus *= 2) {
+        cpu_set_t *set = CPU_ALLOC((size_t)cpus);
+        if (!set)
+            break;
+        size_t size = CPU_ALLOC_SIZE((size_t)cpus);
+        bool ok = SYSCALL3(SYS_sched_getaffinity, 0, size, set) > 0;
+        if (ok)
+            n = CPU_COUNT_S(size, set);
+        CPU_FREE(set);
+        if (ok)
+            break;
+    }
+    if (n < 1)
+        n = 1;
+    int quota = cgroup_limit();
+    return quota > 0 && quota < n ? quota : n;
+}
+
+uint64_t os_random(void)
+{
+    uint64_t r = 0;
+    if (SYSCALL3(SYS_getrandom, &r, sizeof r, 1 /* GRND_NONBLOCK */) != (long)sizeof r)
+        r = (uint64_t)os_now() * 0x9e3779b97f4a7c15ull;
+    return r;
+}
+
+void os_write(int fd, const void *buffer, size_t size)
+{
+    const char *at = buffer;
+    while (size > 0) {
+        long n = SYSCALL3(SYS_write, fd, at, size);
+        if (n == -4 /* EINTR */)
+            continue;
+        if (n == -11 /* EAGAIN: a terminal that somebody made non-blocking */) {
+            os_thread_yield();
+            continue;
+        }
+        if (n <= 0)
+            return;
+        at += n;
+        size -= (size_t)n;
+    }
+}

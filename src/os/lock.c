@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+#include "os/lock.h"
+
+#include "arch/arch.h"
+#include "os/os.h"
+
+/* Critical sections last some hundred nanoseconds and a sleep costs tens of microseconds, so it is
+ * worth spinning for a few of them first. */
+#define SPINS 100
+
+void lock_slow(struct lock *l)
+{
+    for (int i = 0; i < SPINS; i++) {
+        uint32_t free = 0;
+        if (load_relaxed(&l->state) == 0 &&
+            atomic_compare_exchange_strong_explicit(&l->state, &free, 1, memory_order_acquire,
+                                                    memory_order_relaxed))
+            return;
+        arch_pause();
+    }
+    while (atomic_exchange_explicit(&l->state, 2, memory_order_acquire) != 0)
+        os_futex_wait(&l->state, 2, 0);
+}
+
+void lock_wake(struct lock *l)
+{
+    os_futex_wake(&l->state, 1);
+}
+
+#if GO_DEBUG_LEVEL >= 1
+/* Bit r: this thread holds a lock of rank r. Correct across switches, for no lock is held then. */
+static __thread uint32_t held;
+
+noinline void lock_note_taken(struct lock *l)
+{
+    uint32_t bit = 1u << l->rank;
+    check((held & ~(bit - 1) & ~(bit & RANK_MANY)) == 0);
+    held |= bit;
+}
+
+/* A rank that may be held many times counts as held until the last but is not counted: releasing
+ * one clears the bit, which makes the check weaker there, never wrong. */
+noinline void lock_note_released(struct lock *l)
+{
+    held &= ~(1u << l->rank);
+}
+#endif

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+//
+// The seam to the outside: time, sleeping and waking, threads, processors, randomness. The
+// scheduler reaches the kernel through these functions only, so a build can put another world
+// under the whole library (virtual time, a seeded schedule) by linking other definitions.
+//
+// What an operating system must supply:
+//   os_now            a clock that never goes back and does not count suspended time
+//   os_futex_*        sleep while a word has a value; wakes may be spurious
+//   os_fence_*        an asymmetric fence, or false from os_fence_init
+//   os_thread_start   a detached thread
+//   os_cpu_limit      how many processors this process may use
+// None of them allocates on the caller's stack beyond a few hundred bytes, because they are called
+// on goroutine stacks of 2 KiB; os_thread_start and os_cpu_limit are the exceptions and run on
+// system stacks. None touches errno: Linux is called by raw system calls.
+#pragma once
+
+#include "base/compiler.h"
+#include "base/atomic.h"
+
+int64_t os_now(void); /* nanoseconds, monotonic */
+
+/* Sleeps while *word == expected, until woken or until `deadline` on os_now's clock (0: for ever).
+ * Returns false when the deadline passed. */
+bool os_futex_wait(_Atomic uint32_t *word, uint32_t expected, int64_t deadline);
+void os_futex_wake(_Atomic uint32_t *word, int n);
+
+/* An asymmetric fence: after os_fence_others() each thread of the process has gone through a full
+ * memory barrier, so the other side of a Dekker pair needs only compiler_barrier(). */
+bool os_fence_init(void);
+void os_fence_others(void);
+
+/* 0 or -errno. */
+int os_thread_start(void *(*fn)(void *), void *arg, size_t stack_size);
+void os_thread_yield(void);
+int os_gettid(void);
+bool os_is_first_thread(void);
+
+/* min(affinity mask, cgroup quota rounded up), at least 1. */
+int os_cpu_limit(void);
+
+uint64_t os_random(void);
+
+/* Writes all of it, best effort; keeps errno. */
+void os_write(int fd, const void *buffer, size_t size);

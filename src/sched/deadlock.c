@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+// All goroutines are asleep. Known for certain when no M runs, for whatever could still wake one of them is
+// counted: an M that runs or blocks (go_block_enter) is not idle; a timer is in a heap; a plain thread that has
+// called the library is in sched.foreign until it ends, as is the process's first thread before it is
+// goroutine 1. sysmon wakes nobody by itself.
+#include "sched/fatal.h"
+#include "sched/sched.h"
+
+/* Parts that can wake goroutines from outside say so here: descriptors, children, signals. */
+_Atomic uint32_t deadlock_wakers;
+
+static bool timers_pending(void)
+{
+    uint32_t count = load_relaxed(&sched.p_count);
+    for (uint32_t i = 0; i < count; i++)
+        if (load_relaxed(&load_relaxed(&sched.ps[i])->timers.next) != TIME_NEVER)
+            return true;
+    return false;
+}
+
+void deadlock_check_locked(void)
+{
+    if (sched.idle_m_count < sched.m_count || sched.foreign > 0 || sched.global.length > 0 ||
+        load_relaxed(&deadlock_wakers) > 0 || sched.stranded_ps || timers_pending())
+        return;
+    bool main_ended = sched.main_ended;
+    lock_release(&sched.lock);
+    fatal("all goroutines are asleep - deadlock!%s",
+          main_ended ? " (main has ended by go_exit)" : "");
+}

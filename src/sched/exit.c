@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: MIT
+// The end of a goroutine: deferred calls, goroutine-local values, and then G and stack go back, hot.
+//
+// A function that returns and a call of go_exit come to the same place, ends(), while the goroutine is still
+// whole: deferred calls may park, launch, defer, and call go_exit themselves, which goes on with those
+// that are left. Each is taken off the list before it is called.
+#include <goroutine/go.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "sched/fatal.h"
+#include "sched/sched.h"
+#include "sched/section.h"
+
+struct deferred {
+    struct deferred *next;
+    void (*fn)(void *);
+    void *arg;
+};
+
+/* POSIX asks for four rounds of destructors, which may set values again. */
+#define DESTROY_ROUNDS 4
+
+static struct {
+    struct lock lock;
+    void (**destroy)(void *); /* under lock; grows only */
+    uint32_t count;           /* under lock */
+} keys = { .lock = LOCK_INIT(RANK_LOCALS) };
+
+struct call {
+    void *pointer;
+    size_t size;
+};
+
+static void call_realloc(void *arg)
+{
+    struct call *c = arg;
+    c->pointer = realloc(c->pointer, c->size);
+}
+
+/* malloc and realloc want more stack than a small goroutine has. */
+static void *roomy_realloc(void *old, size_t size)
+{
+    struct call c = { old, size };
+    system_stack_call(call_realloc, &c);
+    return c.pointer;
+}
+
+/* The calling goroutine, or what stands for the calling thread. */
+static struct g *self(void)
+{
+    struct m *mp = section_enter();
+    struct g *gp = mp->cur;
+    section_leave(mp);
+    return gp;
+}
+
+GO_EXPORT int go_defer(void (*fn)(void *), void *arg)
+{
+    struct g *gp = self();
+    if (!fn)
+        return -22; /* EINVAL */
+    struct deferred *d = roomy_realloc(NULL, sizeof *d);
+    if (!d)
+        return -12; /* ENOMEM */
+    *d = (struct deferred){ gp->run.defers, fn, arg };
+    gp->run.defers = d;
+    return 0;
+}
+
+struct new_key {
+    void (*destroy)(void *);
+    go_key key;
+};
+
+static void key_add(void *arg)
+{
+    struct new_key *k = arg;
+    lock_take(&keys.lock);
+    void *grown = realloc(keys.destroy, (keys.count + 1) * sizeof *keys.destroy);
+    k->key = -12; /* ENOMEM */
+    if (grown) {
+        keys.destroy = grown;
+        keys.destroy[keys.count] = k->destroy;
+        k->key = (go_key)keys.count++;
+    }
+    lock_release(&keys.lock);
+}
+
+GO_EXPORT go_key go_key_new(void (*destroy)(void *))
+{
+    struct new_key k = { .destroy = destroy };
+    self();
+    system_stack_call(key_add, &k);
+    return k.key;
+}
+
+GO_EXPORT void *go_local(go_key key)
+{
+    struct g *gp = self();
+    if (key < 0 || (uint32_t)key >= gp->run.local_count)
+        return NULL;
+    return gp->run.locals[key];
+}
+
+GO_EXPORT int go_set_local(go_key key, void *value)
+{
+    struct g *gp = self();
+    lock_take(&keys.lock);
+    uint32_t count = keys.count;
+    lock_release(&keys.lock);
+    if (key < 0 || (uint32_t)key >= count)
+        return -22; /* EINVAL */
+    if ((uint32_t)key >= gp->run.local_count) {
+        if (!value)
+            return 0;
+        void **locals = roomy_realloc(gp->run.locals, count * sizeof *locals);
+        if (!locals)
+            return -12; /* ENOMEM */
+        memset(locals + gp->run.local_count, 0,
+               (count - gp->run.local_count) * sizeof *locals);
+        gp->run.locals = locals;
+        gp->run.local_count = count;
+    }
+    gp->run.locals[key] = value;
+    return 0;
+}
+
+static noinline void destroy_locals(struct g *gp)
+{
+    bool again = true;
+    for (int round = 0; again && round < DESTROY_ROUNDS; round++) {
+        again = false;
+        for (uint32_t i = 0; i < gp->run.local_count; i++) {
+            void *value = gp->run.locals[i];
+            lock_take(&keys.lock);
+            void (*destroy)(void *) = keys.destroy[i];
+            lock_release(&keys.lock);
+            gp->run.locals[i] = NULL;
+            if (value && destroy) {
+                destroy(value);
+                again = true;
+            }
+        }
+    }
+    void **locals = gp->run.locals;
+    gp->run.locals = NULL;
+    gp->run.local_count = 0;
+    system_stack_call(free, locals);
+}
+
+static noinline void run_defers(struct g *gp)
+{
+    while (gp->run.defers) {
+        struct deferred d = *gp->run.defers;
+        system_stack_call(free, gp->run.defers);
+        gp->run.defers = d.next;
+        d.fn(d.arg);
+    }
+}
+
+void goroutine_clean_up(struct g *gp)
+{
+    /* A destructor may defer, a deferred call may set a value. */
+    while (gp->run.defers || gp->run.locals) {
+        run_defers(gp);
+        if (gp->run.locals)
+            destroy_locals(gp);
+    }
+}
+
+static noinline void end_specially(struct m *mp, struct g *gp)
+{
+    uint8_t flags = load_relaxed(&gp->flags);
+    if (flags & G_LOCKED) {
+        mp->locked_g = NULL;
+        mp->ends = true;
+    }
+    if (flags & G_MAIN) {
+        lock_take(&sched.lock);
+        sched.main_ended = true;
+        lock_release(&sched.lock);
+        bump_owner(&mp->p->ended, 1);
+    }
+}
+
+_Noreturn static void end(struct g *gp)
+{
+    if (unlikely(gp->run.defers || gp->run.locals))
+        goroutine_clean_up(gp);
+    if (unlikely(gp->run.block_depth > 0))
+        fatal("goroutine ended between go_block_enter and go_block_leave");
+    struct m *mp = section_enter();
+    if (unlikely(load_relaxed(&gp->flags) & (G_LOCKED | G_MAIN)))
+        end_specially(mp, gp);
+    park_for_ever(mp, gp);
+}
+
+/* goroutine_entry comes here when the function has returned. */
+_Noreturn void goroutine_return(void)
+{
+    end(m_self()->cur);
+}
+
+GO_EXPORT _Noreturn void go_exit(void)
+{
+    struct g *gp = self();
+    if (load_relaxed(&gp->flags) & G_THREAD)
+        thread_exit(gp);
+    end(gp);
+}

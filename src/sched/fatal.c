@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+#include "sched/fatal.h"
+
+#include <goroutine/go.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/options.h"
+#include "sched/sched.h"
+
+struct report {
+    const char *format;
+    va_list args;
+    bool traceback;
+};
+
+static _Atomic int reporter; /* thread id of whoever reports, or 0 */
+
+/* One fatal error is reported; a second one, on another thread, waits for the end of the process. */
+static void become_reporter(void)
+{
+    int none = 0, self = os_gettid();
+    if (cas_acq_rel(&reporter, &none, self)) {
+        store_relaxed(&sched.dying, true);
+        return;
+    }
+    if (none == self)
+        _exit(2); /* an error in the report */
+    for (;;)
+        pause();
+}
+
+_Noreturn static void die(void)
+{
+    if (options.traceback == TRACEBACK_CRASH) {
+        signal(SIGABRT, SIG_DFL);
+        abort();
+    }
+    _exit(2);
+}
+
+/* On a system stack. */
+static void report(void *arg)
+{
+    struct report *r = arg;
+    char text[2048];
+    int n = snprintf(text, sizeof text, "fatal error: ");
+    int m = vsnprintf(text + n, sizeof text - (size_t)n - 1, r->format, r->args);
+    if (m > 0)
+        n += m;
+    if (n > (int)sizeof text - 2)
+        n = (int)sizeof text - 2;
+    text[n++] = '\n';
+    os_write(2, text, (size_t)n);
+    if (r->traceback && options.traceback != TRACEBACK_NONE) {
+        os_write(2, "\n", 1);
+        traceback_write(2, !options.traceback_given || options.traceback != TRACEBACK_SINGLE);
+    }
+    die();
+}
+
+_Noreturn void fatal_v(const char *format, va_list args)
+{
+    become_reporter();
+    struct report r = { .format = format, .traceback = true };
+    va_copy(r.args, args);
+    system_stack_call(report, &r);
+    die();
+}
+
+_Noreturn void fatal(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fatal_v(format, args);
+}
+
+GO_EXPORT _Noreturn void go_fatal(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fatal_v(format, args);
+}
+
+_Noreturn void fatal_forked(void)
+{
+    /* Other threads' locks may be held for ever here: no traceback, no stdio. */
+    static const char text[] =
+        "fatal error: the child of a fork may only call exec or _exit: "
+        "the goroutines and threads of its parent do not exist in it\n";
+    os_write(2, text, sizeof text - 1);
+    _exit(2);
+}
+
+_Noreturn void fatal_stack_overflow(struct g *gp)
+{
+    const struct go_site *site = gp->site;
+    fatal("stack overflow: goroutine %llu%s%s%s, running %s, has used up its %zu bytes of stack; "
+          "created at %s:%u (go_options.stack_size sets another size)",
+          (unsigned long long)gp->id, gp->name ? " (" : "", gp->name ? gp->name : "",
+          gp->name ? ")" : "", site ? site->name : "main",
+          gp->run.stack ? stack_class_size(gp->run.stack->class) : 0, site ? site->file : "main",
+          site ? site->line : 0);
+}
+
+_Noreturn void check_failed(const char *file, int line, const char *what)
+{
+    /* The library itself is broken: say where, and leave a core. */
+    char text[512];
+    int n = snprintf(text, sizeof text, "libgoroutine: %s:%d: check failed: %s\n", file, line, what);
+    os_write(2, text, (size_t)n);
+    abort();
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+// The end of the process: misuse, no memory, a broken invariant. A message in Go's words, the goroutines, exit
+// status 2 (or SIGABRT, with GOTRACEBACK=crash).
+#pragma once
+
+#include <stdarg.h>
+
+#include "base/compiler.h"
+
+struct g;
+
+/* Prints "fatal error: …" and the traceback. May be called anywhere but with sched.lock or a p.lock held. */
+_Noreturn void fatal(const char *format, ...) __attribute__((format(printf, 1, 2), cold));
+_Noreturn void fatal_v(const char *format, va_list args) __attribute__((cold));
+
+/* gp has used more stack than it has. */
+_Noreturn void fatal_stack_overflow(struct g *gp);
+
+/* The child of a fork called the library. */
+_Noreturn void fatal_forked(void);
+
+/* src/debug supplies this: the goroutines, the caller's first; only that one if !all. On a system stack. */
+void traceback_write(int fd, bool all);

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: MIT
+// Where Gs come from: each P has a list of free ones, filled from a central list by batches, and that
+// from slabs, which are never given back, so that a G is a G for ever (see g.h).
+#include "sched/g.h"
+
+#include <stdlib.h>
+
+#include "os/vm.h"
+#include "sched/fatal.h"
+#include "sched/sched.h"
+
+#define SLAB_BYTES (2u << 20) /* a huge page, except for the first, which is mostly enough */
+#define SLAB_GS (SLAB_BYTES / sizeof(struct g))
+#define BATCH 32
+#define P_MOST (4 * BATCH)
+#define ARGS_RECORD 512 /* bytes; larger ones are malloc's */
+#define ARGS_P_MOST 64
+
+/* The first G of a slab is this. */
+struct slab {
+    struct slab *next;
+    _Atomic uint32_t used; /* written under lock: Gs handed out so far, this header counted */
+};
+_Static_assert(sizeof(struct slab) <= sizeof(struct g), "a slab's header takes the place of a G");
+
+static struct {
+    struct lock lock;
+    struct g *free;              /* under lock */
+    _Atomic(struct slab *) slabs; /* written under lock, newest first */
+    _Atomic int64_t foreign;     /* goroutines launched by plain threads */
+} central = { .lock = LOCK_INIT(RANK_G) };
+
+/* On a system stack, lock held. */
+static void slab_add(void *arg)
+{
+    bool *ok = arg;
+    struct slab *old = load_relaxed(&central.slabs);
+    struct slab *slab = vm_map(SLAB_BYTES, SLAB_BYTES);
+    *ok = slab != NULL;
+    if (!slab)
+        return;
+    if (old)
+        vm_huge(slab, SLAB_BYTES);
+    slab->next = old;
+    store_relaxed(&slab->used, 1);
+    store_release(&central.slabs, slab); /* pairs with the acquire in g_for_each */
+}
+
+/* A list of up to n free Gs. */
+static noinline struct g *refill(uint32_t n, uint32_t *count)
+{
+    struct g *list = NULL;
+    *count = 0;
+    lock_take(&central.lock);
+    while (*count < n) {
+        struct g *gp = central.free;
+        if (gp) {
+            central.free = gp->link;
+        } else {
+            struct slab *slab = load_relaxed(&central.slabs);
+            if (!slab || load_relaxed(&slab->used) == SLAB_GS) {
+                bool ok;
+                if (*count > 0)
+                    break;
+                system_stack_call(slab_add, &ok);
+                if (!ok) {
+                    lock_release(&central.lock);
+                    fatal("out of memory: cannot allocate another goroutine (%lld are alive)",
+                          (long long)g_count());
+                }
+                continue;
+            }
+            gp = (struct g *)slab + load_relaxed(&slab->used);
+            bump_owner(&slab->used, 1);
+        }
+        gp->link = list;
+        list = gp;
+        ++*count;
+    }
+    lock_release(&central.lock);
+    return list;
+}
+
+struct g *g_alloc(struct m *mp)
+{
+    struct p *pp = mp->p;
+    uint32_t count;
+    if (unlikely(!pp))
+        return refill(1, &count);
+    struct g *gp = pp->gfree;
+    if (unlikely(!gp)) {
+        gp = refill(BATCH, &count);
+        pp->gfree_count = count;
+    }
+    pp->gfree = gp->link;
+    pp->gfree_count--;
+    return gp;
+}
+
+static noinline void give_back(struct p *pp, uint32_t n)
+{
+    struct g *first = pp->gfree, *last = first;
+    pp->gfree_count -= n;
+    while (--n > 0)
+        last = last->link;
+    pp->gfree = last->link;
+    lock_take(&central.lock);
+    last->link = central.free;
+    central.free = first;
+    lock_release(&central.lock);
+}
+
+void g_free(struct m *mp, struct g *gp)
+{
+    struct p *pp = mp->p;
+    check(load_relaxed(&gp->run.timer.when) == 0);
+    store_relaxed(&gp->status, G_DEAD);
+    bump_owner(&pp->ended, 1);
+    gp->link = pp->gfree;
+    pp->gfree = gp;
+    if (unlikely(++pp->gfree_count >= P_MOST))
+        give_back(pp, P_MOST / 2);
+}
+
+void g_cache_flush(struct p *pp)
+{
+    if (pp->gfree_count > 0)
+        give_back(pp, pp->gfree_count);
+    while (pp->args_free) {
+        void *record = pp->args_free;
+        pp->args_free = *(void **)record;
+        free(record);
+    }
+    pp->args_free_count = 0;
+}
+
+struct record {
+    size_t size;
+    void *result;
+};
+
+static void record_malloc(void *arg)
+{
+    struct record *r = arg;
+    r->result = malloc(r->size);
+    if (!r->result)
+        fatal("out of memory: no room for %zu bytes of arguments", r->size);
+}
+
+void *args_get(struct m *mp, size_t size)
+{
+    struct p *pp = mp->p;
+    if (pp && size <= ARGS_RECORD && pp->args_free) {
+        void *record = pp->args_free;
+        pp->args_free = *(void **)record;
+        pp->args_free_count--;
+        return record;
+    }
+    struct record r = { .size = size < ARGS_RECORD ? ARGS_RECORD : size };
+    system_stack_call(record_malloc, &r);
+    return r.result;
+}
+
+void args_put(struct m *mp, void *args, size_t size)
+{
+    struct p *pp = mp->p;
+    if (size <= ARGS_RECORD && pp->args_free_count < ARGS_P_MOST) {
+        *(void **)args = pp->args_free;
+        pp->args_free = args;
+        pp->args_free_count++;
+        return;
+    }
+    system_stack_call(free, args);
+}
+
+void g_for_each(void (*visit)(struct g *, void *), void *arg)
+{
+    struct slab *slab = load_acquire(&central.slabs);
+    for (; slab; slab = slab->next)
+        for (uint32_t i = 1; i < load_relaxed(&slab->used); i++)
+            visit((struct g *)slab + i, arg);
+}
+
+void g_count_foreign(int n)
+{
+    atomic_fetch_add_explicit(&central.foreign, n, memory_order_relaxed);
+}
+
+int64_t g_count(void)
+{
+    int64_t n = load_relaxed(&central.foreign);
+    uint32_t count = load_acquire(&sched.p_count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct p *pp = load_acquire(&sched.ps[i]);
+        n += (int64_t)(load_relaxed(&pp->launched) - load_relaxed(&pp->ended));
+    }
+    return n;
+}

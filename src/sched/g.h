@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT
+// G: a goroutine.
+#pragma once
+
+#include <goroutine/launch.h>
+
+#include "arch/arch.h"
+#include "base/atomic.h"
+#include "base/compiler.h"
+#include "sched/g_offsets.h"
+#include "sched/stack.h"
+#include "sched/timer.h"
+#include "sched/wait_reason.h"
+
+struct m;
+
+/*
+ * A status says who owns the goroutine's stack, which queue it is on, and who must act next.
+ *
+ *  G_DEAD      no stack (or an M about to take it away). On a list of free Gs. newproc acts next.
+ *  G_NEW       no stack; `start` is valid. On exactly one run queue. An M picks it.
+ *  G_RUNNABLE  its stack holds a saved context (once on_cpu is 0). On exactly one run queue.
+ *  G_RUNNING   an M runs on its stack: in user code or in the library. On no queue.
+ *  G_WAITING   parked, or about to be: until on_cpu is 0 the parking M is still on the stack. Known
+ *              only to what it waits for; whoever claims its token must call ready.
+ */
+enum g_status { G_DEAD, G_NEW, G_RUNNABLE, G_RUNNING, G_WAITING };
+
+enum g_flags {
+    G_LOCKED = 1 << 0, /* lock_thread: runs only on run.locked_m */
+    G_THREAD = 1 << 1, /* stands for a plain thread: parks on a futex, runs on no M */
+    G_MAIN = 1 << 2,   /* goroutine 1, on the stack of the process */
+    G_CANARY = 1 << 3, /* its stack has a canary, not a guard: check it at each switch */
+    G_ENDING = 1 << 4, /* its function has returned or called go_exit; deferred calls may run */
+};
+
+/* The bytes of captured arguments a G holds itself: all the registers there are. */
+#define G_ARGS_INLINE sizeof(struct arch_args)
+
+/*
+ * Type-stable: a struct g is never freed, only reused, so that a stale pointer to one (in a timer
+ * heap, in the hand of a late waker) always finds a token to compare. 256 bytes on x86-64.
+ *
+ * The second part is a union, because the captured arguments are dead once the function has begun, and
+ * nothing of `run` is alive before.
+ */
+struct g {
+    uint32_t stack_args;     /* bytes of stack arguments, a multiple of 16; constant once queued */
+    _Atomic uint8_t status;  /* enum g_status; by whoever the status says acts next */
+    uint8_t wait_reason;     /* by itself, before it parks */
+    uint8_t stack_class;     /* constant once queued */
+    _Atomic uint8_t flags;   /* enum g_flags; by itself */
+    struct g *link;          /* next on its queue or free list; guarded as that queue is */
+    const struct go_site *site; /* the go statement; NULL for main and plain threads */
+    uint64_t id;             /* constant once queued; main is 1, plain threads 0 */
+    uint64_t creator;        /* id of the launching goroutine */
+    _Atomic uint64_t token;  /* "One wake-up" in park.h; survives reuse */
+    const char *name;        /* from go_options, or NULL */
+    go_scope *scope;
+    union {
+        struct {
+            _Atomic int64_t timer_when; /* run.timer.when, which a stale heap entry may read: 0 */
+            void (*fn)(void);
+            union {
+                char bytes[G_ARGS_INLINE] __attribute__((aligned(16)));
+                void *record; /* if they do not fit: of args_get */
+            } args;
+        } start;
+        struct {
+            struct timer timer;       /* of go_sleep, and of waits with a deadline */
+            void *sp;                 /* saved context; valid while on_cpu is 0 and not running */
+            struct stack *stack;      /* NULL for main and plain threads */
+            _Atomic uint32_t on_cpu;  /* 1 from being picked until its context is saved: release by the
+                                         M that left it, acquire by the one that picks it up */
+            uint32_t lock_count;      /* go_lock_thread minus go_unlock_thread; itself */
+            uint32_t block_depth;     /* go_block_enter minus go_block_leave; itself */
+            uint32_t local_count;
+            struct m *locked_m;       /* under G_LOCKED */
+            struct deferred *defers;  /* itself */
+            void **locals;            /* itself */
+            int64_t wait_since;       /* coarse time of parking */
+            _Atomic uint32_t wake;    /* plain threads: the futex they sleep on */
+            void *fiber;              /* sanitizers' idea of this stack */
+            void *fake_stack;
+            uint32_t stack_id;        /* Valgrind's */
+        } run;
+    };
+} __attribute__((aligned(CACHE_LINE)));
+
+_Static_assert(offsetof(struct g, stack_args) == G_STACK_ARGS, "g_offsets.h");
+_Static_assert(offsetof(struct g, start.timer_when) == offsetof(struct g, run.timer.when),
+               "the armed state of a timer survives the change from start to run and back");
+#ifdef __x86_64__
+_Static_assert(sizeof(struct g) == 256, "ten million queued launches are counted in these bytes");
+#endif
+
+/* Never NULL: out of memory is fatal. In a section; mp->p may be NULL. */
+struct g *g_alloc(struct m *mp);
+
+/* gp's stack must have been taken from it. In a section. */
+void g_free(struct m *mp, struct g *gp);
+
+/* Records for stack arguments. In a section. */
+void *args_get(struct m *mp, size_t size);
+void args_put(struct m *mp, void *args, size_t size);
+
+/* Calls visit for every G there ever was, dead ones included. */
+void g_for_each(void (*visit)(struct g *, void *), void *arg);
+
+/* pp's free Gs and records go where others find them. Owner; on a system stack. */
+struct p;
+void g_cache_flush(struct p *pp);
+
+/* n goroutines were launched, or -n ended, without a P to count them. */
+void g_count_foreign(int n);
+
+/* Goroutines alive: launched and not ended. Exact when nothing else runs. */
+int64_t g_count(void);

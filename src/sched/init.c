@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MIT
+// The first call into the library: it reads the environment, makes the Ps, and makes the calling thread
+// known. There is no set-up call, and nothing runs before main: a program that is linked with the library and
+// does not use it starts no thread.
+//
+// "How main becomes a goroutine"
+//
+// The process's first thread is running main when it comes here. It gets a struct m, and main a struct g whose
+// stack is the process's own. What is missing is g0, a stack to schedule on: a goroutine is started by
+// hand whose stack that will be. It never ends: its function is schedule, and the first goroutine it
+// switches to is main, which finds itself where it was. From then on main is parked and resumed like
+// any other, also on other threads; only its stack is never freed.
+#include <goroutine/go.h>
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "base/options.h"
+#include "sched/init.h"
+#include "sched/fatal.h"
+#include "sched/fiber.h"
+#include "sched/runq.h"
+#include "sched/sched.h"
+#include "sched/section.h"
+#include "sched/stack.h"
+
+#define G0_STACK (256u << 10)
+
+const void *main_stack_bottom;
+size_t main_stack_size;
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static struct m m0;
+static struct g main_g = { .status = G_RUNNING, .flags = G_MAIN, .id = 1 };
+
+static void after_fork_in_child(void)
+{
+    store_relaxed(&sched.forked, true);
+    struct m *mp = m_self();
+    or_seq(&mp->attention, ATTN_FORKED);
+}
+
+static void start(void)
+{
+    options_read();
+    sched.start_time = os_now();
+    store_relaxed(&sched.coarse_now, sched.start_time);
+    store_relaxed(&sched.id_batches, 1);
+    sched.light_fence_missing = !options.membarrier || !os_fence_init();
+    runq_limit = options.runq;
+    static const int guards[] = { GUARD_AUTO, GUARD_MADVISE, GUARD_MPROTECT, GUARD_CANARY };
+    struct stack_config config = {
+        .guard = guards[options.guard],
+        .no_process_madvise = !options.process_madvise,
+        .no_thp = !options.huge_pages,
+    };
+    if (stack_init(&config) != 0)
+        fatal("out of memory: cannot reserve stacks");
+    options.stack_class = (uint8_t)stack_class_for(0);
+
+    int procs = options.gomaxprocs ? options.gomaxprocs : os_cpu_limit();
+    if (procs > PROCS_MAX)
+        procs = PROCS_MAX;
+    lock_take(&sched.lock);
+    store_relaxed(&sched.procs, (uint32_t)procs);
+    for (int i = 0; i < procs; i++) {
+        struct p *pp = p_new_locked();
+        if (!pp) {
+            lock_release(&sched.lock);
+            fatal("out of memory: no room for GOMAXPROCS=%d", procs);
+        }
+        p_idle_push_locked(pp);
+    }
+    sched.foreign = 1; /* the first thread, until it is goroutine 1 */
+    lock_release(&sched.lock);
+
+    foreign_init();
+    overflow_init();
+    if (pthread_atfork(NULL, NULL, after_fork_in_child) != 0)
+        fatal("out of memory: cannot register the fork handler");
+    sysmon_start();
+}
+
+/* The function of the hand-made goroutine. */
+static void first_g0(void)
+{
+    struct m *mp = &m0;
+    struct g *self = mp->cur;
+    mp->g0_bottom = self->run.stack->lo;
+    mp->g0_size = (size_t)(self->run.stack->hi - self->run.stack->lo);
+    mp->fiber = self->run.fiber;
+    store_relaxed(&self->status, G_DEAD); /* not one of the user's */
+    store_relaxed(&mp->in, 1);
+    full_fence();
+    mp->cur = NULL;
+    store_relaxed(&main_g.status, G_RUNNABLE);
+    if (mp->p)
+        mp->picked = &main_g;
+    else
+        global_submit(&main_g);
+    schedule(mp);
+    /* A goroutine ended that was locked to this thread. The process's first thread must not end. */
+    m_tls = &m_stranger;
+    lock_take(&sched.lock);
+    sched.m_count--;
+    deadlock_check_locked();
+    lock_release(&sched.lock);
+    for (;;)
+        os_futex_wait(&mp->wake, load_relaxed(&mp->wake), 0);
+}
+
+/* For ASan: the bounds of the process's stack. */
+static void know_main_stack(void)
+{
+#if HAVE_ASAN
+    pthread_attr_t attr;
+    void *bottom;
+    if (pthread_getattr_np(pthread_self(), &attr) == 0) {
+        pthread_attr_getstack(&attr, &bottom, &main_stack_size);
+        main_stack_bottom = bottom;
+        pthread_attr_destroy(&attr);
+    }
+#endif
+}
+
+static void main_adopt(void)
+{
+    static const struct go_site site = { .file = "", .function = "", .name = "scheduler" };
+    struct m *mp = &m0;
+    know_main_stack();
+    *mp = (struct m){ .attention = sched.light_fence_missing ? ATTN_FENCE : 0,
+                      .on_g0 = true,
+                      .first = true,
+                      .tid = os_gettid() };
+    main_g.run.fiber = fiber_current();
+    main_g.run.on_cpu = 1;
+    lock_take(&sched.lock);
+    mp->id = sched.m_ids++;
+    mp->all = sched.all_ms;
+    sched.all_ms = mp;
+    sched.m_count++;
+    sched.foreign--;
+    struct p *pp = p_idle_pop_locked();
+    lock_release(&sched.lock);
+    m_tls = mp;
+    store_relaxed(&mp->in, 1);
+    full_fence();
+    signal_stack_set(mp);
+
+    /* Without a P, if others were first and all are busy, for as long as it takes to set up g0. */
+    if (pp)
+        p_attach(mp, pp);
+    struct g *gp = g_alloc(mp);
+    struct stack_cache cache = { 0 };
+    struct stack *stack = stack_get(&cache, stack_class_for(G0_STACK));
+    if (!stack)
+        fatal("out of memory: no stack for the scheduler");
+    stack_cache_flush(&cache);
+    gp->stack_args = 0;
+    gp->site = &site;
+    gp->id = 0;
+    gp->start.fn = first_g0;
+    store_relaxed(&gp->status, G_NEW);
+    g_count_foreign(1); /* main itself */
+    mp->cur = gp;
+    mp->starting = stack;
+    mp->on_g0 = false;
+    fiber_to_new(&main_g.run.fake_stack, mp, stack);
+    mp->prev = &main_g;
+    arch_start(&main_g.run.sp, stack->hi, gp);
+    fiber_here(main_g.run.fake_stack);
+    switch_done(m_self());
+    section_leave(m_self());
+}
+
+struct m *thread_adopt(void)
+{
+    pthread_once(&once, start);
+    if (os_is_first_thread())
+        main_adopt();
+    else
+        foreign_adopt();
+    return m_self();
+}

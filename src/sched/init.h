@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: MIT
+// The parts that init.c starts, and those of a thread's life that several files share.
+#pragma once
+
+#include "sched/m.h"
+
+/* thread.c */
+void foreign_init(void);
+void foreign_adopt(void);
+_Noreturn void thread_exit(struct g *gp);
+void m_know_stack(struct m *mp);
+
+/* overflow.c: the handler that tells a stack overflow from other faults, and its stack for each M. */
+void overflow_init(void);
+void signal_stack_set(struct m *mp);
+void signal_stack_free(struct m *mp);
+
+/* exit.c: runs what gp has deferred, and destroys its locals. Outside of a section; may park. */
+void goroutine_clean_up(struct g *gp);

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+// GOMAXPROCS: making Ps and taking them out of service.
+//
+// The world is not stopped for it. More Ps become idle ones. Fewer: those beyond the number are marked gone, and
+// whoever has one in hand when it is next free empties it (p_retire) instead of running it. The caller of
+// go_maxprocs sees to it that this happens before it returns: it takes them from their owners as sysmon takes a
+// hog's. A retired P stays in sched.ps, empty, until it is wanted again.
+#include <goroutine/go.h>
+
+#include <stdlib.h>
+
+#include "sched/fatal.h"
+#include "sched/runq.h"
+#include "sched/sched.h"
+#include "sched/section.h"
+
+static struct lock change = LOCK_INIT(RANK_STOP);
+
+struct p *p_new_locked(void)
+{
+    uint32_t id = load_relaxed(&sched.p_count);
+    struct p *pp = aligned_alloc(_Alignof(struct p), sizeof *pp);
+    if (!pp)
+        return NULL;
+    *pp = (struct p){ .id = id, .lock = LOCK_INIT(RANK_P), .random = (uint32_t)os_random() };
+    store_relaxed(&pp->timers.next, TIME_NEVER);
+    store_relaxed(&sched.ps[id], pp);
+    store_release(&sched.p_count, id + 1); /* pairs with the acquire of those who go through ps */
+    return pp;
+}
+
+/* To P 0, which is never gone, whoever has it. pp is the caller's. */
+static void move_timers(struct p *pp)
+{
+    struct p *to = load_relaxed(&sched.ps[0]);
+    for (;;) {
+        lock_take(&to->lock);
+        if (p_seize(to))
+            break;
+        lock_release(&to->lock);
+        os_thread_yield();
+    }
+    timer_move(pp, to);
+    p_unseize(to);
+    lock_release(&to->lock);
+}
+
+void p_retire(struct p *pp)
+{
+    struct g *gp;
+    if (pp->timers.length > 0)
+        move_timers(pp);
+    stack_cache_flush(&pp->stacks);
+    g_cache_flush(pp);
+    lock_take(&sched.lock);
+    while ((gp = runq_pop_next(pp)) || (gp = runq_pop(pp)))
+        global_push_locked(gp);
+    if (load_relaxed(&pp->gone))
+        store_relaxed(&pp->retired, true);
+    else
+        p_idle_push_locked(pp); /* wanted again in the meantime */
+    struct p *idle = sched.global.length > 0 ? p_idle_pop_locked() : NULL;
+    lock_release(&sched.lock);
+    if (idle)
+        m_start(idle, false, NULL);
+}
+
+/* Under sched.lock: true if pp was idle, and is now the caller's. */
+static bool take_off_idle_list(struct p *pp)
+{
+    if (!pp->idle)
+        return false;
+    struct p **at = &sched.idle_ps;
+    while (*at != pp)
+        at = &(*at)->link;
+    *at = pp->link;
+    pp->idle = false;
+    store_relaxed(&sched.idle_p_count, load_relaxed(&sched.idle_p_count) - 1);
+    return true;
+}
+
+/* Until pp, which is gone, has been retired by somebody. */
+static void see_retired(struct p *pp)
+{
+    while (!load_relaxed(&pp->retired)) {
+        lock_take(&sched.lock);
+        bool taken = take_off_idle_list(pp);
+        lock_release(&sched.lock);
+        if (!taken) {
+            lock_take(&pp->lock);
+            if (load_relaxed(&pp->m) && p_seize(pp)) {
+                p_take_away(pp);
+                taken = true;
+            }
+            lock_release(&pp->lock);
+        }
+        if (taken)
+            p_retire(pp);
+        else
+            os_thread_yield();
+    }
+}
+
+struct change {
+    uint32_t n;
+    bool ok;
+};
+
+/* On a system stack and outside of sections: the caller's own P may be among those that go. */
+static void set(void *arg)
+{
+    struct change *c = arg;
+    lock_take(&change);
+    lock_take(&sched.lock);
+    uint32_t old = load_relaxed(&sched.procs);
+    c->ok = true;
+    for (uint32_t i = old; i < c->n && c->ok; i++) {
+        bool known = i < load_relaxed(&sched.p_count);
+        struct p *pp = known ? load_relaxed(&sched.ps[i]) : p_new_locked();
+        c->ok = pp != NULL;
+        if (!pp)
+            break;
+        store_relaxed(&pp->gone, false);
+        store_relaxed(&pp->retired, false);
+        store_relaxed(&sched.procs, i + 1);
+        p_idle_push_locked(pp);
+    }
+    if (c->n < old)
+        store_relaxed(&sched.procs, c->n);
+    for (uint32_t i = c->n; i < old; i++)
+        store_relaxed(&load_relaxed(&sched.ps[i])->gone, true);
+    lock_release(&sched.lock);
+    for (uint32_t i = c->n; i < old; i++)
+        see_retired(load_relaxed(&sched.ps[i]));
+    lock_release(&change);
+}
+
+GO_EXPORT int go_maxprocs(int n)
+{
+    struct m *mp = section_enter();
+    section_leave(mp);
+    int old = (int)load_relaxed(&sched.procs);
+    if (n < 1 || n == old)
+        return old;
+    struct change c = { .n = n > PROCS_MAX ? PROCS_MAX : (uint32_t)n };
+    system_stack_call(set, &c);
+    if (!c.ok)
+        fatal("out of memory: no room for GOMAXPROCS=%d", n);
+    return old;
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+// Stack overflow: a goroutine that runs into its guard gets a report instead of a bare SIGSEGV.
+//
+// The handler runs on an alternate stack, of which each M has one, for the goroutine's own is used up. A fault
+// anywhere else is none of our business: the handler that was there before gets it, or the default does, as if
+// we were not there.
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+
+#include "os/vm.h"
+#include "sched/fatal.h"
+#include "sched/init.h"
+#include "sched/sched.h"
+#include "sched/stack.h"
+
+/* The report is printed here, with room for the unwinder and stdio. */
+#define SIGNAL_STACK (128u << 10)
+
+static struct sigaction old_segv, old_bus;
+
+void signal_stack_set(struct m *mp)
+{
+    stack_t present;
+    /* Sanitizers and programs may have set one already. */
+    if (sigaltstack(NULL, &present) == 0 && !(present.ss_flags & SS_DISABLE) &&
+        present.ss_size >= SIGNAL_STACK)
+        return;
+    mp->signal_stack = vm_map(SIGNAL_STACK, 0);
+    if (!mp->signal_stack)
+        return; /* an overflow will end the process without a report */
+    stack_t s = { .ss_sp = mp->signal_stack, .ss_size = SIGNAL_STACK };
+    sigaltstack(&s, NULL);
+}
+
+void signal_stack_free(struct m *mp)
+{
+    if (!mp->signal_stack)
+        return;
+    stack_t s = { .ss_flags = SS_DISABLE };
+    sigaltstack(&s, NULL);
+    vm_unmap(mp->signal_stack, SIGNAL_STACK);
+    mp->signal_stack = NULL;
+}
+
+static void pass_on(int signo, siginfo_t *info, void *context)
+{
+    const struct sigaction *old = signo == SIGSEGV ? &old_segv : &old_bus;
+    if (old->sa_flags & SA_SIGINFO) {
+        old->sa_sigaction(signo, info, context);
+    } else if (old->sa_handler != SIG_DFL && old->sa_handler != SIG_IGN) {
+        old->sa_handler(signo);
+    } else {
+        /* Back to the instruction, which faults again, or, if it was sent by kill, send it again. */
+        signal(signo, SIG_DFL);
+        if (info->si_code <= 0)
+            raise(signo);
+    }
+}
+
+static void on_fault(int signo, siginfo_t *info, void *context)
+{
+    struct m *mp = m_self();
+    struct g *gp = mp->cur;
+    if (info->si_code > 0 && gp && !mp->on_g0 &&
+        !(load_relaxed(&gp->flags) & (G_THREAD | G_MAIN)) &&
+        load_relaxed(&gp->status) == G_RUNNING && stack_fault_in_guard(gp->run.stack, info->si_addr)) {
+        mp->on_g0 = true; /* this is a stack with room */
+        fatal_stack_overflow(gp);
+    }
+    pass_on(signo, info, context);
+}
+
+void overflow_init(void)
+{
+    struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGSEGV, &action, &old_segv);
+    sigaction(SIGBUS, &action, &old_bus);
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+// P: the right to run goroutines, and what its owner can touch without asking anyone.
+#pragma once
+
+#include "base/atomic.h"
+#include "base/compiler.h"
+#include "os/lock.h"
+#include "sched/g.h"
+#include "sched/stack.h"
+#include "sched/timer.h"
+
+/* Go's size. A debug switch makes less of it usable, so that overflow happens all the time. */
+#define RUNQ_SIZE 256
+
+/*
+ * "Owner": the M with m->p == p while it is in a section, or a thread that holds p->lock and has found
+ * p->m NULL or has seized p->m; see "Sections" in section.h. Fields say `owner` for that. Others may
+ * read the atomic ones for a guess.
+ */
+struct p {
+    /* The run queue. */
+    _Atomic uint32_t head, tail;        /* owner */
+    _Atomic(struct g *) runnext;        /* owner */
+    uint32_t until_fair;                /* owner: picks left until the fair one; see pick_next */
+    _Atomic uint32_t tick;              /* owner: counts switches; sysmon and thieves compare */
+    struct g *gfree;                    /* owner: free Gs, hot first */
+    uint32_t gfree_count;               /* owner */
+    uint32_t id_left;                   /* owner: ids not yet given out of this batch */
+    uint64_t id_next;                   /* owner */
+    _Atomic uint64_t launched, ended;   /* owner, read by g_count */
+    _Atomic bool poll;                  /* sysmon: look at timers at the next pick */
+    struct timer_heap timers;           /* owner */
+    struct stack_cache stacks;          /* owner */
+    void *args_free;                    /* owner: records of ARGS_RECORD bytes */
+    uint32_t args_free_count;           /* owner */
+    uint32_t random;                    /* owner */
+
+    /* Waking others; see "Wake-ups that find nothing" in schedule.c. */
+    uint32_t wake_skip;                 /* owner: launches left that wake nobody */
+    _Atomic uint32_t wake_backoff;      /* relaxed, by the thread that was woken in vain or not */
+
+    _Atomic(struct m *) m __attribute__((aligned(CACHE_LINE))); /* under lock */
+    struct lock lock;
+    struct p *link;      /* idle list, under sched.lock */
+    bool idle;           /* under sched.lock */
+    _Atomic bool gone;   /* beyond GOMAXPROCS; written under sched.lock */
+    _Atomic bool retired; /* gone and empty; written under sched.lock */
+    uint32_t id;         /* constant */
+
+    /* sysmon's own notes. */
+    uint32_t seen_tick;
+    int64_t seen_when;
+
+    struct g *ring[RUNQ_SIZE] __attribute__((aligned(CACHE_LINE))); /* owner */
+} __attribute__((aligned(CACHE_LINE)));

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+// The run queue of a P: a ring, and `runnext`, the goroutine that was made ready last and runs next, so
+// that two that hand values to each other stay on one P with their data in its cache. All of it is
+// for the owner, see "Sections"; the atomics are for those who only look.
+#pragma once
+
+#include "sched/p.h"
+
+/* Usable places in a ring; fewer by debug switch. A power of two is not needed. */
+extern uint32_t runq_limit;
+
+/* Moves the older half of pp's ring to the global queue. Owner. */
+void runq_overflow(struct p *pp);
+
+/* A guess for those who are not the owner. Without runnext. */
+static inline uint32_t runq_length(const struct p *pp)
+{
+    return load_relaxed(&pp->tail) - load_relaxed(&pp->head);
+}
+
+/* At the end of the ring. */
+static always_inline void runq_push(struct p *pp, struct g *gp)
+{
+    uint32_t tail = load_relaxed(&pp->tail);
+    if (unlikely(tail - load_relaxed(&pp->head) >= runq_limit)) {
+        runq_overflow(pp);
+        tail = load_relaxed(&pp->tail);
+    }
+    pp->ring[tail % RUNQ_SIZE] = gp;
+    store_relaxed(&pp->tail, tail + 1);
+}
+
+static always_inline struct g *runq_pop(struct p *pp)
+{
+    uint32_t head = load_relaxed(&pp->head);
+    if (head == load_relaxed(&pp->tail))
+        return NULL;
+    struct g *gp = pp->ring[head % RUNQ_SIZE];
+    store_relaxed(&pp->head, head + 1);
+    return gp;
+}
+
+/* To run next; the one that stood there goes to the ring: true if there was one. */
+static always_inline bool runq_push_next(struct p *pp, struct g *gp)
+{
+    struct g *old = load_relaxed(&pp->runnext);
+    store_relaxed(&pp->runnext, gp);
+    if (!old)
+        return false;
+    runq_push(pp, old);
+    return true;
+}
+
+static always_inline struct g *runq_pop_next(struct p *pp)
+{
+    struct g *gp = load_relaxed(&pp->runnext);
+    if (gp)
+        store_relaxed(&pp->runnext, NULL);
+    return gp;
+}

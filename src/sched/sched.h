@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT
+// What the scheduler's files share. Each function says who calls it and with what in hand; the
+// stories are told in the files named.
+#pragma once
+
+#include "base/atomic.h"
+#include "base/check.h"
+#include "base/compiler.h"
+#include "os/lock.h"
+#include "os/os.h"
+#include "sched/g.h"
+#include "sched/m.h"
+#include "sched/p.h"
+
+#define PROCS_MAX 4096
+
+struct g_queue {
+    struct g *head, *tail;
+    uint32_t length;
+};
+
+struct sched {
+    struct lock lock;
+
+    struct g_queue global;        /* under lock */
+    _Atomic uint32_t global_size; /* global.length for those who only look */
+
+    struct p *idle_ps;            /* under lock */
+    _Atomic uint32_t idle_p_count; /* written under lock */
+    _Atomic uint32_t spinning;     /* Ms looking for work; "Worker parking" in schedule.c */
+
+    struct m *idle_ms;   /* under lock: asleep without a P */
+    uint32_t idle_m_count; /* under lock: these, and those that wait for their locked goroutine */
+    uint32_t m_count;    /* under lock: threads that run goroutines */
+    uint32_t m_ids;      /* under lock: ever made */
+    struct m *all_ms;    /* under lock */
+    struct m *free_ms;   /* under lock */
+    struct m *timekeeper; /* under lock: the idle M that sleeps until the earliest timer */
+
+    struct p *stranded_ps; /* under lock: have work, and no thread could be made for them */
+    int thread_error;      /* under lock: why */
+
+    uint32_t foreign;      /* under lock: plain threads that could still wake somebody */
+    bool main_ended;       /* under lock: go_exit in main */
+    _Atomic bool dying;    /* a fatal error is being reported */
+    _Atomic bool forked;   /* this is the child of a fork */
+
+    _Atomic uint32_t procs;   /* GOMAXPROCS; written under lock */
+    _Atomic uint32_t p_count; /* Ps in ps[], gone ones included; grows only, under lock */
+    _Atomic(struct p *) ps[PROCS_MAX];
+
+    _Atomic int64_t coarse_now; /* the clock as of sysmon's last look, for "waiting since" */
+    int64_t start_time;
+    _Atomic uint64_t id_batches; /* goroutine ids are handed out to Ps sixteen at a time */
+    bool light_fence_missing;    /* constant after init: no membarrier */
+};
+
+extern struct sched sched;
+
+/* Ids 1 … 15 make the first batch, of which main takes the first. */
+#define ID_BATCH 16
+
+/* --- init.c --- */
+
+/* Makes the calling thread known: main as goroutine 1, another as a plain thread. */
+struct m *thread_adopt(void);
+
+/* --- thread.c --- */
+
+/* A new M's struct, listed; NULL when there is no memory. */
+struct m *m_new(void);
+/* Starts the thread of mp, whose next_p is set; 0 or -errno. On a system stack. */
+int m_start_thread(struct m *mp);
+/* Sets up the calling thread's signal stack. */
+void signal_stack_set(struct m *mp);
+
+/* --- system_stack.c --- */
+
+/* Calls fn(arg) where there is room: on the M's own stack if this is a goroutine's. Does not park. */
+void system_stack_call(void (*fn)(void *), void *arg);
+
+/* --- schedule.c --- */
+
+/* The life of an M, on g0. Returns when the thread shall end. */
+void schedule(struct m *mp);
+
+/* Puts the calling goroutine to sleep: it has been made known to its waker (or to a queue). In a
+ * section; returns in a section, perhaps on another M. */
+void park(struct m *mp, struct g *gp);
+
+/* The goroutine's end: frees gp and runs others. In a section, on gp's stack. */
+_Noreturn void park_for_ever(struct m *mp, struct g *gp);
+
+/* The same for a goroutine that is on a queue already, and whose M may have no P: by way of g0. */
+void park_on_g0(struct m *mp, struct g *gp);
+
+/* After each switch, on the new stack. */
+void switch_done(struct m *mp);
+
+/* gp's wait is over; the caller has claimed its token, or gp has never run. In a section; mp->p may be
+ * NULL. gp must not be touched afterwards. */
+void ready(struct m *mp, struct g *gp);
+
+/* Work waits on pp's ring that others could do: wakes one if one is idle. In a section. */
+void wake_idle(struct p *pp);
+
+/* As ready for a G on no P: onto the global queue. Any thread, sched.lock not held. */
+void global_submit(struct g *gp);
+
+/* Under sched.lock. */
+void global_push_locked(struct g *gp);
+struct g *global_pop_locked(void);
+
+/* --- handoff.c --- */
+
+/* The owner of a P, or nobody. Take p->lock themselves. */
+void p_attach(struct m *mp, struct p *pp);
+struct p *p_detach(struct m *mp);
+/* Idle list; under sched.lock. */
+struct p *p_idle_pop_locked(void);
+void p_idle_push_locked(struct p *pp);
+/* Takes vp from whoever has it, or fails. vp->lock held; on true others keep off until p_unseize. */
+bool p_seize(struct p *vp);
+void p_unseize(struct p *vp);
+/* Takes the P away from the M that has seized pp->m: the caller becomes the one to hand it on. */
+void p_take_away(struct p *pp);
+/* Gives a P that nobody has to an M, or makes it idle. May make a thread: on a system stack. */
+void p_hand_off(struct p *pp);
+/* Runs pp on an idle or a new M; false when there is no thread to be had. On a system stack. */
+bool m_start(struct p *pp, bool spinning, struct p *woken_by);
+/* Hands pp to an M that sleeps, or is about to: sched.lock not held. */
+void m_wake(struct m *mp, struct p *pp);
+/* Takes an idle M off the list. Under sched.lock. */
+void m_unlist_idle_locked(struct m *mp);
+
+/* --- deadlock.c --- */
+
+/* Under sched.lock, when an M has become idle or a plain thread has ended. */
+void deadlock_check_locked(void);
+
+/* --- sysmon.c --- */
+void sysmon_start(void);
+/* A P leaves the idle list. Under sched.lock. */
+void sysmon_kick(void);
+/* A thread is about to block and others wait for its P. */
+void sysmon_hurry(void);
+
+/* --- maxprocs.c --- */
+/* Makes a P with the next id; NULL if there is no memory. */
+struct p *p_new_locked(void);
+/* A P beyond GOMAXPROCS, in nobody's hand but the caller's: others get what it has. On a system stack. */
+void p_retire(struct p *pp);

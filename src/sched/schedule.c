@@ -1,0 +1,748 @@
+// SPDX-License-Identifier: MIT
+// The scheduler: which goroutine runs next on this M, and which M sleeps.
+//
+// Invariants
+//   - A G with status G_NEW or G_RUNNABLE is on exactly one queue: a ring, a runnext, the global
+//     queue, or in the hand of one M.
+//   - An M runs a goroutine only while it has a P; at most GOMAXPROCS do.
+//   - A P is owned by an M, or in the hand of one thread that is giving it to an M, or idle. An idle P has
+//     an empty ring.
+//   - sched.spinning is the number of Ms with m->spinning set, and those being woken to spin.
+//
+// "Switching"
+//
+// A goroutine that parks picks its successor itself, on its own stack, and switches to it directly. Only
+// what needs room or may sleep is done on g0, the M's own stack: looking at timers and other Ps,
+// mapping a stack, going idle. In both cases the M leaves `prev` behind for the other side, which lets
+// go of it: on_cpu = 0 (see "One wake-up"), or, if it has ended, its stack and G go to the caches.
+//
+// "Fairness"
+//
+// runnext goes before the ring, and the ring before the global queue. Two goroutines that hand a
+// value to each other would starve the ring, and the ring the global queue. So every 61st pick (a prime, as in
+// Go: no pattern of a program stays in step with it) is a fair one: made on g0, which looks at the
+// timers, takes from the global queue first and from the ring before runnext.
+//
+// "Worker parking"
+//
+// Problem. Work appears on a P's ring while other Ps are idle and their Ms asleep. Waking a thread costs tens of
+// microseconds on a virtual machine, a thousand times as much as a switch; not waking one wastes a core.
+// And no work may be forgotten.
+//
+// Rejected: waking a thread for each ready goroutine (a storm: a thousand short ones are done before
+// the first thread is up); a queue per P without theft (a launcher on one P would keep its core busy and all others
+// idle); one global queue (its lock is the scheduler's limit); handing the P over with the goroutine at each
+// wake-up (two that talk to each other would bounce between cores).
+//
+// The way is Go's. An M without work spins for a while: it looks at all Ps and steals. At most half as many
+// spin as are busy. Whoever submits work wakes one more only if there is an idle P and nobody spins; the one
+// who spins and finds something wakes the next, so a burst of work wakes as many as it needs, one by one.
+// A goroutine made ready goes to runnext and wakes nobody: it will run here at once. Only if that kicks
+// another one to the ring is there work that waits.
+//
+// The rule that keeps wake-ups from being lost:
+//
+//     submitter: put the goroutine on the ring · fence · is a P idle and does nobody spin? wake one
+//     idler:     make the P idle · stop spinning · fence · look at all rings again
+//
+// Of the two, one sees the other. The fence of the submitter is on the path of every launch, so it is
+// the compiler's only, and the idler pays for both with os_fence_others (membarrier), which costs little
+// beside the sleep that follows. The global queue needs no such care: it is looked at for the last time under
+// sched.lock, in the same critical section that makes the P idle, and those who push to it look for idle Ps
+// under that lock.
+//
+// runnext is left out of the second look: its owner is about to run it, and idlers that saw it would
+// never come to rest beside two goroutines that talk to each other. If its owner computes for long instead, a spinning
+// M takes it (see steal_next), and if none spins, sysmon sees it at its next look, a millisecond later.
+//
+// "Wake-ups that find nothing"
+//
+// A program that launches a goroutine and waits for it, again and again, has an idle P and a launch each
+// time, and the thread woken finds that the goroutine has run. So whoever was woken and found nothing says so
+// in the waking P's wake_backoff, and after n such failures in a row that P's next 2^n launches wake nobody. The
+// first success ends it. sysmon wakes a thread when work does wait, so that the loss is bounded by its period.
+#include "sched/sched.h"
+
+#include "base/options.h"
+#include "sched/fatal.h"
+#include "sched/fiber.h"
+#include "sched/park.h"
+#include "sched/runq.h"
+#include "sched/section.h"
+
+/* How long a runnext must have stood on a P that does not switch before a thief takes it. A switch takes
+ * 10 ns, waking the thief took thousands: the owner must be busy with something else. */
+#define RUNNEXT_GRACE 20000 /* ns */
+#define STEAL_ROUNDS 4
+#define BACKOFF_MAX 14
+/* Timers are due at switches; the clock costs as much as two switches, so only every eighth looks. */
+#define TIMER_LOOK 8
+
+struct sched sched = { .lock = LOCK_INIT(RANK_SCHED) };
+uint32_t runq_limit = RUNQ_SIZE;
+
+const char *wait_reason_text(enum wait_reason reason)
+{
+    static const char *const texts[] = {
+#define _(name, text) text,
+        WAIT_REASONS(_)
+#undef _
+    };
+    return reason < array_length(texts) ? texts[reason] : "?";
+}
+
+/* --- the global queue --- */
+
+void global_push_locked(struct g *gp)
+{
+    gp->link = NULL;
+    if (sched.global.tail)
+        sched.global.tail->link = gp;
+    else
+        sched.global.head = gp;
+    sched.global.tail = gp;
+    store_relaxed(&sched.global_size, ++sched.global.length);
+}
+
+struct g *global_pop_locked(void)
+{
+    struct g *gp = sched.global.head;
+    if (!gp)
+        return NULL;
+    sched.global.head = gp->link;
+    if (!sched.global.head)
+        sched.global.tail = NULL;
+    store_relaxed(&sched.global_size, --sched.global.length);
+    return gp;
+}
+
+void runq_overflow(struct p *pp)
+{
+    uint32_t n = runq_length(pp) / 2 + 1;
+    lock_take(&sched.lock);
+    while (n-- > 0)
+        global_push_locked(runq_pop(pp));
+    lock_release(&sched.lock);
+}
+
+void global_submit(struct g *gp)
+{
+    lock_take(&sched.lock);
+    global_push_locked(gp);
+    struct p *pp = p_idle_pop_locked();
+    lock_release(&sched.lock);
+    if (pp)
+        m_start(pp, false, NULL);
+}
+
+/* A fair share of the global queue for pp's ring; returns the first, NULL if there is none. */
+static struct g *global_take(struct p *pp, uint32_t most)
+{
+    if (load_relaxed(&sched.global_size) == 0)
+        return NULL;
+    lock_take(&sched.lock);
+    uint32_t n = sched.global.length / load_relaxed(&sched.procs) + 1;
+    uint32_t room = runq_limit - runq_length(pp);
+    if (n > most)
+        n = most;
+    if (n > room / 2 + 1)
+        n = room / 2 + 1;
+    struct g *first = global_pop_locked();
+    while (n > 1 && sched.global.length > 0) {
+        runq_push(pp, global_pop_locked());
+        n--;
+    }
+    lock_release(&sched.lock);
+    return first;
+}
+
+/* --- waking --- */
+
+static cold void wake_idle_slow(struct p *pp)
+{
+    uint32_t none = 0;
+    if (!cas_acq_rel(&sched.spinning, &none, 1))
+        return;
+    lock_take(&sched.lock);
+    struct p *idle = p_idle_pop_locked();
+    lock_release(&sched.lock);
+    if (!idle) {
+        atomic_fetch_sub_explicit(&sched.spinning, 1, memory_order_relaxed);
+        return;
+    }
+    uint32_t backoff = load_relaxed(&pp->wake_backoff);
+    pp->wake_skip = backoff ? 1u << backoff : 0;
+    m_start(idle, true, pp);
+}
+
+void wake_idle(struct p *pp)
+{
+    if (unlikely(sched.light_fence_missing))
+        full_fence(); /* pairs with the idler's fence in go_idle */
+    else
+        compiler_barrier(); /* pairs with the idler's os_fence_others */
+    if (load_relaxed(&sched.idle_p_count) == 0 || load_relaxed(&sched.spinning) != 0)
+        return;
+    if (pp->wake_skip > 0) {
+        pp->wake_skip--;
+        return;
+    }
+    wake_idle_slow(pp);
+}
+
+void ready(struct m *mp, struct g *gp)
+{
+    if (unlikely(load_relaxed(&gp->flags) & G_THREAD)) {
+        store_relaxed(&gp->status, G_RUNNING);
+        store_release(&gp->run.wake, 1); /* pairs with the acquire in wait_park */
+        os_futex_wake(&gp->run.wake, 1);
+        return;
+    }
+    store_relaxed(&gp->status, G_RUNNABLE);
+    struct p *pp = mp->p;
+    if (unlikely(!pp)) {
+        global_submit(gp);
+        return;
+    }
+    if (runq_push_next(pp, gp))
+        wake_idle(pp);
+}
+
+/* --- switching --- */
+
+/* The next goroutine for this P if it can be said without much ado; otherwise NULL, and g0 looks. */
+static always_inline struct g *pick_next(struct p *pp)
+{
+    if (unlikely(pp->until_fair == 0))
+        return NULL;
+    pp->until_fair--;
+    int64_t due = load_relaxed(&pp->timers.next);
+    if (unlikely(due != TIME_NEVER) &&
+        (load_relaxed(&pp->poll) ||
+         (load_relaxed(&pp->tick) % TIMER_LOOK == 0 && os_now() >= due)))
+        return NULL;
+    struct g *gp = runq_pop_next(pp);
+    return gp ? gp : runq_pop(pp);
+}
+
+static cold void canary_died(struct g *gp)
+{
+    fatal_stack_overflow(gp);
+}
+
+void switch_done(struct m *mp)
+{
+    struct g *prev = mp->prev;
+    if (!prev)
+        return;
+    mp->prev = NULL;
+    if (likely(load_relaxed(&prev->status) != G_DEAD)) {
+        /* Pairs with the acquire in claim_stack: the context is saved and nobody is on the stack. */
+        store_release(&prev->run.on_cpu, 0);
+        return;
+    }
+    if (load_relaxed(&prev->flags) & G_MAIN)
+        return; /* the process's stack, and a G that others know */
+    fiber_free(prev->run.fiber);
+    stack_put(&mp->p->stacks, prev->run.stack);
+    g_free(mp, prev);
+}
+
+/* Waits until the M that parked gp has left its stack; see "One wake-up". */
+static always_inline void claim_stack(struct g *gp)
+{
+    int spins = 0;
+    while (unlikely(load_acquire(&gp->run.on_cpu) != 0)) {
+        if (++spins % 128 == 0)
+            os_thread_yield();
+        arch_pause();
+    }
+    store_relaxed(&gp->run.on_cpu, 1);
+    store_relaxed(&gp->status, G_RUNNING);
+}
+
+/* Leaves gp for g0. */
+static noinline void switch_to_g0(struct m *mp, struct g *gp)
+{
+    bool dead = load_relaxed(&gp->status) == G_DEAD;
+    if (unlikely(load_relaxed(&gp->flags) & G_CANARY) && !stack_canary_ok(gp->run.stack))
+        canary_died(gp);
+    mp->prev = gp;
+    mp->cur = NULL;
+    mp->on_g0 = true;
+    fiber_to_g0(dead ? NULL : &gp->run.fake_stack, mp);
+    arch_switch(&gp->run.sp, mp->g0_sp);
+    fiber_here(gp->run.fake_stack);
+}
+
+/* Leaves gp for next, which the caller has picked; by way of g0 if need be. Comes back when gp is resumed. */
+static always_inline void switch_to(struct m *mp, struct p *pp, struct g *gp, struct g *next)
+{
+    uint8_t flags = load_relaxed(&gp->flags);
+    if (unlikely(flags & (G_LOCKED | G_CANARY))) {
+        if ((flags & G_CANARY) && !stack_canary_ok(gp->run.stack))
+            canary_died(gp);
+        if (flags & G_LOCKED)
+            goto by_g0;
+    }
+    if (unlikely(load_relaxed(&next->flags) & G_LOCKED))
+        goto by_g0;
+    if (load_relaxed(&next->status) == G_NEW) {
+        struct stack *s = stack_get_hot(&pp->stacks, next->stack_class);
+        if (unlikely(!s))
+            goto by_g0;
+        bump_owner(&pp->tick, 1);
+        mp->prev = gp;
+        mp->cur = next;
+        mp->starting = s;
+        fiber_to_new(load_relaxed(&gp->status) == G_DEAD ? NULL : &gp->run.fake_stack, mp, s);
+        arch_start(&gp->run.sp, s->hi, next);
+    } else {
+        claim_stack(next);
+        bump_owner(&pp->tick, 1);
+        mp->prev = gp;
+        mp->cur = next;
+        fiber_to_g(load_relaxed(&gp->status) == G_DEAD ? NULL : &gp->run.fake_stack, next);
+        arch_switch(&gp->run.sp, next->run.sp);
+    }
+    fiber_here(gp->run.fake_stack);
+    return;
+
+by_g0:
+    mp->picked = next;
+    switch_to_g0(mp, gp);
+}
+
+void park(struct m *mp, struct g *gp)
+{
+    struct p *pp = mp->p;
+    check(mp->cur == gp && pp && !mp->on_g0);
+    struct g *next = pick_next(pp);
+    if (unlikely(next == gp)) {
+        /* Woken already, by somebody who put us where we would look first. */
+        store_relaxed(&gp->status, G_RUNNING);
+        return;
+    }
+    if (likely(next))
+        switch_to(mp, pp, gp, next);
+    else
+        switch_to_g0(mp, gp);
+    switch_done(m_self());
+}
+
+void park_on_g0(struct m *mp, struct g *gp)
+{
+    switch_to_g0(mp, gp);
+    switch_done(m_self());
+}
+
+_Noreturn void park_for_ever(struct m *mp, struct g *gp)
+{
+    struct p *pp = mp->p;
+    store_relaxed(&gp->status, G_DEAD);
+    struct g *next = pick_next(pp);
+#if !HAVE_TSAN && !HAVE_ASAN
+    /* The commonest case by far: a new one takes over this very stack, hot as it is. */
+    struct stack *s = gp->run.stack;
+    if (likely(next && load_relaxed(&next->status) == G_NEW && s &&
+               s->class == next->stack_class &&
+               !(load_relaxed(&gp->flags) & (G_LOCKED | G_CANARY)))) {
+        bump_owner(&pp->tick, 1);
+        g_free(mp, gp);
+        mp->prev = NULL;
+        mp->cur = next;
+        mp->starting = s;
+        arch_start(NULL, s->hi, next);
+    }
+#endif
+    if (next)
+        switch_to(mp, pp, gp, next);
+    else
+        switch_to_g0(mp, gp);
+    check_failed(__FILE__, __LINE__, "a dead goroutine runs");
+}
+
+GO_EXPORT void go_yield(void)
+{
+    struct m *mp = section_enter();
+    struct p *pp = mp->p;
+    if (unlikely(!pp)) {
+        section_leave(mp);
+        os_thread_yield();
+        return;
+    }
+    struct g *gp = mp->cur;
+    struct g *next = pick_next(pp);
+    if (next) {
+        store_relaxed(&gp->status, G_RUNNABLE);
+        runq_push(pp, gp); /* thieves keep off until the section ends, on the other side */
+        switch_to(mp, pp, gp, next);
+        mp = m_self();
+        switch_done(mp);
+    } else if (pp->until_fair == 0 || load_relaxed(&sched.global_size) > 0 ||
+               load_relaxed(&pp->timers.next) != TIME_NEVER) {
+        store_relaxed(&gp->status, G_RUNNABLE);
+        runq_push(pp, gp);
+        switch_to_g0(mp, gp);
+        mp = m_self();
+        switch_done(mp);
+    }
+    section_leave(mp);
+}
+
+/* --- the scheduler proper, on g0 --- */
+
+/* From g0 to gp. Comes back when a goroutine leaves for g0. */
+static void run(struct m *mp, struct g *gp)
+{
+    struct p *pp = mp->p;
+    check(pp && !mp->cur);
+    if (load_relaxed(&gp->status) == G_NEW) {
+        struct stack *s = stack_get(&pp->stacks, gp->stack_class);
+        if (!s)
+            fatal("out of memory: no stack of %zu bytes for a new goroutine (%u launched at %s:%u)",
+                  stack_class_size(gp->stack_class), (unsigned)gp->id,
+                  gp->site ? gp->site->file : "?", gp->site ? gp->site->line : 0);
+        bump_owner(&pp->tick, 1);
+        mp->cur = gp;
+        mp->starting = s;
+        mp->on_g0 = false;
+        fiber_to_new(&mp->fake_stack, mp, s);
+        arch_start(&mp->g0_sp, s->hi, gp);
+    } else {
+        claim_stack(gp);
+        bump_owner(&pp->tick, 1);
+        mp->cur = gp;
+        mp->on_g0 = false;
+        fiber_to_g(&mp->fake_stack, gp);
+        arch_switch(&mp->g0_sp, gp->run.sp);
+    }
+    fiber_here(mp->fake_stack);
+    check(mp == m_self() && mp->on_g0 && !mp->cur);
+    switch_done(mp);
+}
+
+/* Lets a seizer have its turn. On g0 an M stays in its section for as long as it looks for work. */
+static void section_poll(struct m *mp)
+{
+    uint32_t attention = load_acquire(&mp->attention);
+    if (likely((attention & (ATTN_SEIZED | ATTN_DETACHED | ATTN_YIELD)) == 0))
+        return;
+    if (attention & ATTN_SEIZED) {
+        section_leave(mp);
+        section_wait(mp);
+        store_relaxed(&mp->in, 1);
+        full_fence();
+        section_poll(mp);
+        return;
+    }
+    /* DETACHED: mp->p is NULL, the caller sees that. YIELD: we do. */
+    and_release(&mp->attention, ~(uint32_t)(ATTN_DETACHED | ATTN_YIELD));
+}
+
+/* Half of vp's ring to pp's; returns the last one. The caller owns both. */
+static struct g *steal_half(struct p *pp, struct p *vp)
+{
+    uint32_t n = runq_length(vp);
+    n -= n / 2;
+    if (n > runq_limit)
+        n = runq_limit;
+    struct g *gp = NULL;
+    while (n-- > 0) {
+        gp = runq_pop(vp);
+        if (n > 0)
+            runq_push(pp, gp);
+    }
+    return gp;
+}
+
+/* vp's runnext, if vp does not look like running it soon. */
+static struct g *steal_next(struct p *vp)
+{
+    struct g *next = load_relaxed(&vp->runnext);
+    uint32_t tick = load_relaxed(&vp->tick);
+    int64_t until = os_now() + RUNNEXT_GRACE;
+    if (!next)
+        return NULL;
+    if (load_relaxed(&vp->m))
+        do {
+            for (int i = 0; i < 32; i++)
+                arch_pause();
+            if (load_relaxed(&vp->tick) != tick || load_relaxed(&vp->runnext) != next)
+                return NULL;
+        } while (os_now() < until);
+    struct g *gp = NULL;
+    if (lock_try(&vp->lock)) {
+        if (p_seize(vp)) {
+            if (load_relaxed(&vp->tick) == tick)
+                gp = runq_pop_next(vp);
+            p_unseize(vp);
+        }
+        lock_release(&vp->lock);
+    }
+    return gp;
+}
+
+/* Looks at every P, in an order that begins anywhere; the last round also takes what owners are
+ * about to use: timers and runnext. */
+static struct g *steal(struct m *mp, struct p *pp)
+{
+    uint32_t count = load_acquire(&sched.p_count); /* pairs with the release in p_new_locked */
+    for (int round = 0; round < STEAL_ROUNDS; round++) {
+        bool last = round == STEAL_ROUNDS - 1;
+        pp->random = pp->random * 1664525 + 1013904223; /* Numerical Recipes' generator */
+        uint32_t start = (pp->random >> 8) % count;
+        for (uint32_t i = 0; i < count; i++) {
+            struct p *vp = load_acquire(&sched.ps[(start + i) % count]);
+            if (vp == pp)
+                continue;
+            struct g *gp = NULL;
+            if (last && load_relaxed(&vp->timers.next) != TIME_NEVER &&
+                load_relaxed(&vp->timers.next) <= os_now() && lock_try(&vp->lock)) {
+                if (p_seize(vp)) {
+                    timer_run_due(mp, vp, os_now());
+                    p_unseize(vp);
+                }
+                lock_release(&vp->lock);
+                gp = runq_pop_next(pp);
+                if (!gp)
+                    gp = runq_pop(pp);
+                if (gp)
+                    return gp;
+            }
+            if (runq_length(vp) > 0 && lock_try(&vp->lock)) {
+                if (p_seize(vp)) {
+                    gp = steal_half(pp, vp);
+                    p_unseize(vp);
+                }
+                lock_release(&vp->lock);
+            }
+            if (!gp && last && load_relaxed(&vp->runnext))
+                gp = steal_next(vp);
+            if (gp)
+                return gp;
+        }
+        section_poll(mp);
+        if (!mp->p)
+            return NULL;
+    }
+    return NULL;
+}
+
+static void spinning_begin(struct m *mp)
+{
+    mp->spinning = true;
+    atomic_fetch_add_explicit(&sched.spinning, 1, memory_order_relaxed);
+}
+
+/* Found something: the next one may be woken. Or found nothing: whoever woke us shall know. */
+static void spinning_end(struct m *mp, bool found)
+{
+    struct p *by = mp->woken_by;
+    mp->spinning = false;
+    mp->woken_by = NULL;
+    uint32_t before = atomic_fetch_sub_explicit(&sched.spinning, 1, memory_order_acq_rel);
+    check(before > 0);
+    if (by) {
+        uint32_t backoff = load_relaxed(&by->wake_backoff);
+        store_relaxed(&by->wake_backoff, found                   ? 0
+                                         : backoff < BACKOFF_MAX ? backoff + 1
+                                                                 : BACKOFF_MAX);
+    }
+    if (found && before == 1)
+        wake_idle(mp->p);
+}
+
+/* The earliest timer of all Ps. */
+static int64_t earliest_timer(void)
+{
+    int64_t when = TIME_NEVER;
+    uint32_t count = load_acquire(&sched.p_count);
+    for (uint32_t i = 0; i < count; i++) {
+        int64_t next = load_relaxed(&load_acquire(&sched.ps[i])->timers.next);
+        if (next < when)
+            when = next;
+    }
+    return when;
+}
+
+/* Until somebody hands mp a P, or, if it is to keep the time, until `when`. In either case mp->p tells. */
+static void m_sleep(struct m *mp, int64_t when)
+{
+    lock_take(&sched.lock);
+    if (!mp->next_p) {
+        struct m *keeper = sched.timekeeper;
+        bool keeps = when != TIME_NEVER && !mp->locked_g && (!keeper || keeper->sleeps_until > when);
+        mp->sleeps_until = keeps ? when : 0;
+        if (keeps)
+            sched.timekeeper = mp;
+        mp->idle = true;
+        sched.idle_m_count++;
+        if (!mp->locked_g) {
+            mp->link = sched.idle_ms;
+            sched.idle_ms = mp;
+        }
+        deadlock_check_locked();
+        lock_release(&sched.lock);
+        while (load_acquire(&mp->wake) == 0) /* pairs with the release in m_wake */
+            if (!os_futex_wait(&mp->wake, 0, mp->sleeps_until))
+                break;
+        lock_take(&sched.lock);
+        if (mp->idle) { /* time is up, and nobody has taken us off the list */
+            m_unlist_idle_locked(mp);
+            if (!mp->locked_g)
+                mp->next_p = p_idle_pop_locked();
+        }
+    }
+    struct p *pp = mp->next_p;
+    mp->next_p = NULL;
+    store_relaxed(&mp->wake, 0);
+    lock_release(&sched.lock);
+    store_relaxed(&sched.coarse_now, os_now());
+    if (pp)
+        p_attach(mp, pp);
+}
+
+/* Gives up mp's P and sleeps. On return there may be a P again, or not. */
+static void go_idle(struct m *mp)
+{
+    struct p *pp = mp->p;
+    lock_take(&sched.lock);
+    if (sched.global.length > 0) {
+        lock_release(&sched.lock);
+        return;
+    }
+    p_detach(mp);
+    p_idle_push_locked(pp);
+    lock_release(&sched.lock);
+
+    bool spun = mp->spinning;
+    if (spun)
+        spinning_end(mp, false);
+    /* "Worker parking": the idler's fence, for both sides. */
+    if (unlikely(sched.light_fence_missing))
+        full_fence();
+    else
+        os_fence_others();
+    uint32_t count = load_acquire(&sched.p_count);
+    for (uint32_t i = 0; i < count; i++) {
+        if (runq_length(load_acquire(&sched.ps[i])) == 0)
+            continue;
+        lock_take(&sched.lock);
+        pp = p_idle_pop_locked();
+        lock_release(&sched.lock);
+        if (!pp)
+            break; /* all are busy: it will be seen to */
+        p_attach(mp, pp);
+        if (spun)
+            spinning_begin(mp);
+        return;
+    }
+    m_sleep(mp, earliest_timer());
+}
+
+/* What to run next; sleeps until there is something. Returns NULL when the caller must look again at what
+ * mp is. In a section, on g0. */
+static struct g *find_runnable(struct m *mp)
+{
+    for (;;) {
+        section_poll(mp);
+        struct p *pp = mp->p;
+        if (!pp) {
+            /* If all Ps are busy, so are those who see to the timers. */
+            bool idle = load_relaxed(&sched.idle_p_count) > 0;
+            m_sleep(mp, idle ? earliest_timer() : TIME_NEVER);
+            continue;
+        }
+        if (unlikely(load_relaxed(&pp->gone))) {
+            p_retire(p_detach(mp));
+            continue;
+        }
+        store_relaxed(&pp->poll, false);
+        if (load_relaxed(&pp->timers.next) != TIME_NEVER) {
+            int64_t now = os_now();
+            if (now >= load_relaxed(&pp->timers.next))
+                timer_run_due(mp, pp, now);
+        }
+        struct g *gp = NULL;
+        if (pp->until_fair == 0) {
+            pp->until_fair = options.fair_every;
+            if (!(gp = global_take(pp, 1)))
+                gp = runq_pop(pp);
+        }
+        if (!gp && !options.steal_always && !(gp = runq_pop_next(pp)))
+            gp = runq_pop(pp);
+        if (!gp)
+            gp = global_take(pp, RUNQ_SIZE / 2);
+        uint32_t busy = load_relaxed(&sched.procs) - load_relaxed(&sched.idle_p_count);
+        if (!gp && (mp->spinning || 2 * load_relaxed(&sched.spinning) < busy)) {
+            if (!mp->spinning)
+                spinning_begin(mp);
+            gp = steal(mp, pp);
+            if (!mp->p) {
+                check(!gp);
+                spinning_end(mp, false);
+                continue;
+            }
+        }
+        if (!gp && options.steal_always && !(gp = runq_pop_next(pp)))
+            gp = runq_pop(pp);
+        if (gp) {
+            if (mp->spinning)
+                spinning_end(mp, true);
+            return gp;
+        }
+        go_idle(mp);
+    }
+}
+
+/* gp runs on another M only: that one gets our P. */
+static void hand_to_locked(struct m *mp, struct g *gp)
+{
+    struct m *owner = gp->run.locked_m;
+    struct p *pp = p_detach(mp);
+    m_wake(owner, pp);
+}
+
+/* mp runs one goroutine only, which has parked: others may have the P until hand_to_locked gives us one,
+ * and with it the goroutine. */
+static void wait_for_locked(struct m *mp)
+{
+    if (mp->p)
+        p_hand_off(p_detach(mp));
+    while (!mp->p)
+        m_sleep(mp, TIME_NEVER);
+}
+
+void schedule(struct m *mp)
+{
+    mp->on_g0 = true;
+    store_relaxed(&mp->in, 1);
+    full_fence();
+    for (;;) {
+        struct g *gp = mp->picked;
+        mp->picked = NULL;
+        if (unlikely(mp->ends)) {
+            /* A goroutine that ends while it is locked takes its thread along: nobody knows what it has
+             * done to it. */
+            if (gp)
+                runq_push(mp->p, gp);
+            if (mp->p)
+                p_hand_off(p_detach(mp));
+            return;
+        }
+        if (unlikely(mp->locked_g)) {
+            if (gp)
+                runq_push(mp->p, gp);
+            wait_for_locked(mp);
+            gp = mp->locked_g;
+        }
+        if (!gp)
+            gp = find_runnable(mp);
+        if (unlikely(load_relaxed(&gp->flags) & G_LOCKED) && gp->run.locked_m != mp) {
+            hand_to_locked(mp, gp);
+            continue;
+        }
+        run(mp, gp);
+    }
+}

@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: MIT
+// Stacks: reserved by the slab, guarded without a mapping each, touched by nobody but their goroutine.
+//
+// Invariants
+//   - A stack is in use by one goroutine, or in one P's cache, or on one central list, or not carved yet.
+//   - Below a stack's lo there is a guard, or its flag STACK_CANARY is set and the canary words stand there.
+//   - The pages of a stack that has never run are not touched, and of one with STACK_CLEAN set not since.
+//
+// Problem. A million goroutines at once, each with room for printf, on default kernel settings; an overflow must be
+// noticed, not overwrite a neighbour; and a launch must not cost a system call.
+//
+// Rejected. A mapping for each stack: vm.max_map_count is 65530, and two system calls each. Stacks that grow by being
+// copied, as Go's: C has pointers to locals. Segmented stacks: need the compiler, and hot calls that cross a
+// boundary are slow. One size for all with memory committed: a million times 64 KiB.
+//
+// The way. A slab is one large mapping of which nothing is resident. It is cut into slots of one size; a stack is the
+// upper part of a slot, the lower part is its guard: 32 KiB that fault (MADV_GUARD_INSTALL, which marks pages in the
+// page table and costs no mapping). Guards are installed for a few dozen slots by one call, when the first of them is
+// wanted. Where the kernel cannot do that, PROT_NONE does, until half of the mappings a process may have are
+// used up; after that the lowest words hold a canary, which is checked at each switch. A frame larger than the guard
+// can jump over it: programs with such frames should be compiled with -fstack-clash-protection, which
+// touches each page (goroutine.pc says so to the compiler).
+//
+// The descriptors of stacks lie elsewhere, so that handing out, taking back and listing stacks touches none of their
+// pages: a blocked goroutine costs the one page it uses. Tops differ in their place within the page (colours), or all goroutines' hottest
+// words would compete for the same lines of the cache.
+//
+// Small stacks, of 2, 4 and 8 KiB, are for millions: they lie side by side in huge pages, so that 2 MiB come with one page
+// fault, and have a canary and no guard. Their descriptor is at their own top: 2048 bytes are the whole cost.
+//
+// Giving back. Each central list remembers how short it got since the last look: so many stacks nobody needed. Their
+// pages go back to the system, outside of the lock; they stay on a list of their own, to be used again after those that are
+// still resident. Small stacks share pages, so whole chunks of 2 MiB go back when all their stacks are idle.
+//
+// The nasty race: a stack goes to a cache while its goroutine is still on it. The caller prevents that: it is put
+// back from the other side of the switch.
+#include "sched/stack.h"
+
+#include "base/check.h"
+#include "os/lock.h"
+#include "os/os.h"
+#include "os/vm.h"
+
+#if HAVE_ASAN
+void __asan_unpoison_memory_region(const volatile void *start, size_t size);
+void __lsan_register_root_region(const void *start, size_t size);
+#endif
+#if GO_HAVE_VALGRIND
+#include <valgrind/valgrind.h>
+#define REGISTER_STACK(lo, hi) (void)VALGRIND_STACK_REGISTER(lo, hi)
+#else
+#define REGISTER_STACK(lo, hi)
+#endif
+
+#define SLAB_FIRST (2u << 20)
+#define SLAB_MOST (1u << 30)
+#define SMALL_SLAB (64u << 20)
+#define CARVE_MOST 64 /* slots whose guards one call installs */
+#define COLOURS 16
+#define COLOUR_STEP CACHE_LINE
+#define GUARD_MOST (32u << 10)
+#define CANARY_BYTES 16
+#define CHUNK VM_HUGE
+#define DISCARD_AT_ONCE 64
+
+/* A huge page of small stacks. */
+struct chunk {
+    char *base;
+    struct chunk *next;  /* on partial, empty or clean */
+    struct chunk **back; /* what points to it there */
+    struct stack *free;
+    uint32_t carved, idle; /* slots handed out ever since it was clean; of these, on `free` */
+};
+
+struct central {
+    struct lock lock;
+    struct stack *free;    /* resident; all under lock, as what follows */
+    struct stack *clean;   /* given back */
+    uint64_t idle;         /* on `free` */
+    uint64_t low_water;    /* the least idle since the last look */
+    struct stack *slots;   /* descriptors of the present slab */
+    char *slab;
+    uint64_t next_slot, slot_count, slab_bytes, carve;
+
+    struct chunk *partial, *empty, *fresh; /* small: some free; all free; untouched or given back */
+    uint64_t empty_count, empty_low;
+};
+
+static struct central centrals[STACK_CLASSES] = {
+    [0 ... STACK_CLASSES - 1] = { .lock = LOCK_INIT(RANK_STACK) },
+};
+static struct stack_config config;
+static _Atomic uint8_t guard_kind;
+static _Atomic long mappings_left;
+static struct {
+    _Atomic uint64_t made, given_back, reserved;
+} counters;
+
+static size_t slot_size(unsigned class)
+{
+    return (size_t)2048 << class;
+}
+
+static size_t guard_size(unsigned class)
+{
+    size_t half = slot_size(class) / 2;
+    return half < GUARD_MOST ? half : GUARD_MOST;
+}
+
+static bool is_small(unsigned class)
+{
+    return class < STACK_CLASS_GUARDED;
+}
+
+size_t stack_class_size(unsigned class)
+{
+    if (is_small(class))
+        return slot_size(class) - sizeof(struct stack) - CANARY_BYTES;
+    return slot_size(class) - guard_size(class);
+}
+
+unsigned stack_class_for(size_t size)
+{
+    if (size == 0)
+        return STACK_CLASS_DEFAULT;
+    for (unsigned class = 0; class < STACK_CLASSES; class++) {
+        if (class == STACK_CLASS_GUARDED - 1)
+            continue; /* 16 KiB asked for are 16 KiB with a guard */
+        if (size <= (is_small(class) ? slot_size(class) : stack_class_size(class)))
+            return class;
+    }
+    return STACK_CLASSES - 1;
+}
+
+void stack_init(const struct stack_config *c)
+{
+    config = *c;
+    enum stack_guard kind = c->guard;
+    if (kind == GUARD_AUTO || kind == GUARD_MADVISE) {
+        /* Ask the kernel, not its version. */
+        size_t page = vm_page_size();
+        char *probe = vm_map(page, 0);
+        struct vm_range range = { probe, page };
+        kind = probe && vm_guard(&range, 1, false) == 0 ? GUARD_MADVISE : GUARD_MPROTECT;
+        if (probe)
+            vm_unmap(probe, page);
+    }
+    store_relaxed(&mappings_left, vm_map_limit() / 4); /* a guard splits a mapping: two more */
+    store_relaxed(&guard_kind, (uint8_t)kind);
+}
+
+static void write_canary(struct stack *s)
+{
+    uint64_t *canary = (uint64_t *)(void *)s->lo - 2;
+    canary[0] = canary[1] = STACK_CANARY_WORD;
+}
+
+/* --- stacks with guards --- */
+
+static bool slab_add(struct central *c, unsigned class)
+{
+    size_t slot = slot_size(class);
+    uint64_t bytes = c->slab_bytes ? c->slab_bytes * 2 : SLAB_FIRST;
+    if (bytes > SLAB_MOST)
+        bytes = SLAB_MOST;
+    if (bytes < slot)
+        bytes = slot;
+    uint64_t count = bytes / slot;
+    struct stack *slots = vm_map(count * sizeof *slots, 0);
+    if (!slots)
+        return false;
+    char *slab = class == STACK_CLASSES - 1 ? NULL : vm_map(bytes, VM_HUGE);
+    if (!slab) {
+        vm_unmap(slots, count * sizeof *slots);
+        return false;
+    }
+    vm_no_huge(slab, bytes);
+#if HAVE_ASAN
+    __lsan_register_root_region(slab, bytes);
+    __lsan_register_root_region(slots, count * sizeof *slots);
+#endif
+    c->slots = slots;
+    c->slab = slab;
+    c->next_slot = 0;
+    c->slot_count = count;
+    c->slab_bytes = bytes;
+    add_relaxed(&counters.reserved, bytes);
+    return true;
+}
+
+/* Guards for n slots from `base`; the kind of guard they got. */
+static enum stack_guard install_guards(char *base, uint64_t n, unsigned class)
+{
+    size_t slot = slot_size(class), guard = guard_size(class);
+    enum stack_guard kind = load_relaxed(&guard_kind);
+    if (kind == GUARD_MADVISE) {
+        struct vm_range ranges[CARVE_MOST];
+        for (uint64_t i = 0; i < n; i++)
+            ranges[i] = (struct vm_range){ base + i * slot, guard };
+        if (vm_guard(ranges, n, !config.no_process_madvise) == 0)
+            return kind;
+        return GUARD_CANARY; /* no memory for page tables: these go without */
+    }
+    if (kind == GUARD_MPROTECT) {
+        uint64_t done = 0;
+        if (atomic_fetch_sub_explicit(&mappings_left, (long)n, memory_order_relaxed) >= (long)n)
+            while (done < n && vm_no_access(base + done * slot, guard) == 0)
+                done++;
+        if (done == n)
+            return kind;
+        /* The mappings are used up. Those just made stay: a canary besides does no harm, but needs access. */
+        store_relaxed(&guard_kind, GUARD_CANARY);
+        return done > 0 ? GUARD_MPROTECT : GUARD_CANARY;
+    }
+    return GUARD_CANARY;
+}
+
+/* Some more stacks for c->clean, under its lock. */
+static bool carve(struct central *c, unsigned class)
+{
+    if (c->next_slot == c->slot_count && !slab_add(c, class))
+        return false;
+    size_t slot = slot_size(class), guard = guard_size(class);
+    uint64_t left = c->slot_count - c->next_slot;
+    c->carve = c->carve ? c->carve * 2 : 1;
+    if (c->carve > CARVE_MOST)
+        c->carve = CARVE_MOST;
+    uint64_t n = c->carve < left ? c->carve : left;
+    if (load_relaxed(&guard_kind) == GUARD_MPROTECT)
+        n = 1;
+    char *base = c->slab + c->next_slot * slot;
+    bool canary = install_guards(base, n, class) == GUARD_CANARY;
+    for (uint64_t i = n; i-- > 0;) {
+        struct stack *s = &c->slots[c->next_slot + i];
+        char *end = base + (i + 1) * slot;
+        *s = (struct stack){
+            .lo = base + i * slot + guard,
+            .hi = end - (c->next_slot + i) % COLOURS * COLOUR_STEP,
+            .class = (uint8_t)class,
+            .flags = (uint8_t)(STACK_CLEAN | (canary ? STACK_CANARY : 0)),
+        };
+        REGISTER_STACK(s->lo, end);
+        s->next = c->clean;
+        c->clean = s;
+    }
+    c->next_slot += n;
+    add_relaxed(&counters.made, n);
+    return true;
+}
+
+static struct stack *guarded_get(struct central *c, unsigned class)
+{
+    struct stack *s = c->free;
+    if (s) {
+        c->free = s->next;
+        if (--c->idle < c->low_water)
+            c->low_water = c->idle;
+        return s;
+    }
+    if (!c->clean && !carve(c, class))
+        return NULL;
+    s = c->clean;
+    c->clean = s->next;
+    return s;
+}
+
+/* --- small stacks --- */
+
+static void chunk_link(struct chunk **list, struct chunk *k)
+{
+    k->next = *list;
+    k->back = list;
+    if (k->next)
+        k->next->back = &k->next;
+    *list = k;
+}
+
+static void chunk_unlink(struct chunk *k)
+{
+    *k->back = k->next;
+    if (k->next)
+        k->next->back = k->back;
+}
+
+static bool small_slab_add(struct central *c)
+{
+    uint64_t n = SMALL_SLAB / CHUNK;
+    struct chunk *chunks = vm_map(n * sizeof *chunks, 0);
+    if (!chunks)
+        return false;
+    char *slab = vm_map(SMALL_SLAB, CHUNK);
+    if (!slab) {
+        vm_unmap(chunks, n * sizeof *chunks);
+        return false;
+    }
+    if (!config.no_thp)
+        vm_huge(slab, SMALL_SLAB);
+#if HAVE_ASAN
+    __lsan_register_root_region(slab, SMALL_SLAB);
+#endif
+    add_relaxed(&counters.reserved, SMALL_SLAB);
+    for (uint64_t i = n; i-- > 0;) {
+        chunks[i] = (struct chunk){ .base = slab + i * CHUNK };
+        chunk_link(&c->fresh, &chunks[i]);
+    }
+    return true;
+}
+
+static struct stack *small_get(struct central *c, unsigned class)
+{
+    struct chunk *k = c->partial ? c->partial : c->empty ? c->empty : c->fresh;
+    if (!k) {
+        if (!small_slab_add(c))
+            return NULL;
+        k = c->fresh;
+    }
+    if (k == c->empty && --c->empty_count < c->empty_low)
+        c->empty_low = c->empty_count;
+    if (k != c->partial) {
+        chunk_unlink(k);
+        chunk_link(&c->partial, k);
+    }
+    struct stack *s = k->free;
+    size_t slot = slot_size(class);
+    if (s) {
+        k->free = s->next;
+        k->idle--;
+        c->idle--;
+    } else {
+        char *end = k->base + (k->carved + 1) * slot;
+        s = (struct stack *)(void *)(end - sizeof *s);
+        *s = (struct stack){
+            .lo = end - slot + CANARY_BYTES,
+            .hi = (char *)((uintptr_t)s & ~(uintptr_t)15),
+            .chunk = k,
+            .class = (uint8_t)class,
+            .flags = STACK_CANARY,
+        };
+        write_canary(s);
+        REGISTER_STACK(s->lo, s->hi);
+        k->carved++;
+        add_relaxed(&counters.made, 1);
+    }
+    if (!k->free && k->carved == CHUNK / slot) {
+        chunk_unlink(k); /* on no list while all are in use */
+        k->next = NULL;
+    }
+    return s;
+}
+
+static void small_put(struct central *c, struct stack *s)
+{
+    struct chunk *k = s->chunk;
+    bool was_full = !k->free && k->carved == CHUNK / slot_size(s->class);
+    s->next = k->free;
+    k->free = s;
+    c->idle++;
+    if (++k->idle == k->carved) {
+        if (!was_full)
+            chunk_unlink(k);
+        chunk_link(&c->empty, k);
+        c->empty_count++;
+    } else if (was_full) {
+        chunk_link(&c->partial, k);
+    }
+}
+
+/* --- the central lists --- */
+
+struct stack *stack_get(struct stack_cache *cache, unsigned class)
+{
+    struct stack *s = stack_get_hot(cache, class);
+    if (s)
+        return s;
+    struct central *c = &centrals[class];
+    /* A few at a time, but not for a program that needs one. */
+    unsigned want = 1, room = 0;
+    if (class < STACK_CLASSES_CACHED)
+        room = STACK_CACHE_MOST / 2;
+    lock_take(&c->lock);
+    if (c->idle > 0 || c->carve >= STACK_CACHE_MOST || is_small(class))
+        want += room;
+    for (; want > 0; want--) {
+        struct stack *more = is_small(class) ? small_get(c, class) : guarded_get(c, class);
+        if (!more)
+            break;
+        if ((more->flags & STACK_CANARY) && (more->flags & STACK_CLEAN) && want == 1)
+            write_canary(more);
+        if (want == 1 || class >= STACK_CLASSES_CACHED) {
+            s = more;
+            break;
+        }
+        more->next = cache->list[class];
+        cache->list[class] = more;
+        cache->count[class]++;
+    }
+    lock_release(&c->lock);
+    if (!s)
+        s = stack_get_hot(cache, class);
+    if (s && (s->flags & STACK_CLEAN)) {
+        if (s->flags & STACK_CANARY)
+            write_canary(s);
+        s->flags &= (uint8_t)~STACK_CLEAN;
+    }
+    return s;
+}

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: MIT
+// sysmon: a thread without a P that looks at all others from time to time. It takes Ps from hogs and from blocked
+// threads, and it is the net under every rule that saves a wake-up: work or a timer that waits beside an idle P
+// waits for one of its periods at most.
+//
+// "How often"
+//
+// Its period is 20 µs after it has had to act, and doubles while there is nothing to do, up to 1 ms while some P is
+// idle (whose work would be late) and 5 ms while none is: two looks within a slice of 10 ms. When all Ps are idle
+// it looks every 100 ms for a second, for the stacks to be given back, and then sleeps until a P is taken
+// from the idle list: an idle process uses no CPU.
+//
+// "A hog"
+//
+// A P whose tick has not changed since an earlier look has run one goroutine all the time. After a slice, if
+// something waits that this P would run, there are two cases. If some P is idle, an M is woken for it and steals
+// what waits: a P in user code can be seized. If none is, the P is taken away, see "Taking a P away".
+// A thread in go_block_enter loses its P at the next look if something waits, and after a slice in any case, so
+// that the process can come to rest while it blocks. GODEBUG=preempt=0 keeps hogs on their Ps;
+// they are asked to yield at their next call into the library.
+#include <stdio.h>
+
+#include "base/options.h"
+#include "sched/fatal.h"
+#include "sched/runq.h"
+#include "sched/sched.h"
+#include "sched/stack.h"
+
+#define MICROSECOND 1000ll
+#define MILLISECOND 1000000ll
+#define PERIOD_LEAST (20 * MICROSECOND)
+#define PERIOD_SOME_IDLE (1 * MILLISECOND)
+#define PERIOD_ALL_BUSY (5 * MILLISECOND)
+#define PERIOD_ALL_IDLE (100 * MILLISECOND)
+#define ROUNDS_BEFORE_SLEEP 10
+#define SCAVENGE_EVERY (100 * MILLISECOND)
+#define GIVE_UP_THREADS (1000 * MILLISECOND)
+
+static _Atomic uint32_t word;    /* futex: changes when sysmon shall look */
+static _Atomic bool asleep;      /* sleeps for ever, all Ps idle; under sched.lock */
+static _Atomic int64_t period;   /* its present sleep; 0 while it looks */
+
+/* Under sched.lock: a P leaves the idle list. */
+void sysmon_kick(void)
+{
+    if (likely(!load_relaxed(&asleep)))
+        return;
+    store_relaxed(&asleep, false);
+    atomic_fetch_add_explicit(&word, 1, memory_order_release);
+    os_futex_wake(&word, 1);
+}
+
+void sysmon_hurry(void)
+{
+    if (load_relaxed(&period) <= 4 * PERIOD_LEAST)
+        return;
+    store_relaxed(&period, 0);
+    atomic_fetch_add_explicit(&word, 1, memory_order_release);
+    os_futex_wake(&word, 1);
+}
+
+/* What pp would run if its M came to it. */
+static bool work_waits(struct p *pp, int64_t now)
+{
+    return runq_length(pp) > 0 || load_relaxed(&pp->runnext) ||
+           load_relaxed(&pp->timers.next) <= now || load_relaxed(&sched.global_size) > 0;
+}
+
+/* One more M, if a P is idle and nobody looks for work. */
+static bool wake_one(void)
+{
+    uint32_t none = 0;
+    if (load_relaxed(&sched.idle_p_count) == 0 || !cas_acq_rel(&sched.spinning, &none, 1))
+        return false;
+    lock_take(&sched.lock);
+    struct p *pp = p_idle_pop_locked();
+    lock_release(&sched.lock);
+    if (pp)
+        return m_start(pp, true, NULL);
+    atomic_fetch_sub_explicit(&sched.spinning, 1, memory_order_relaxed);
+    return false;
+}
+
+static bool take_from(struct p *pp, struct m *seen)
+{
+    bool taken = false;
+    if (!lock_try(&pp->lock))
+        return false;
+    if (load_relaxed(&pp->m) == seen && load_relaxed(&pp->tick) == pp->seen_tick &&
+        p_seize(pp)) {
+        if (load_relaxed(&pp->tick) == pp->seen_tick) {
+            p_take_away(pp);
+            taken = true;
+        } else {
+            p_unseize(pp);
+        }
+    }
+    lock_release(&pp->lock);
+    if (taken)
+        p_hand_off(pp);
+    return taken;
+}
+
+/* True if it had to act. */
+static bool look_at(struct p *pp, int64_t now)
+{
+    struct m *mp = load_acquire(&pp->m);
+    uint32_t tick = load_relaxed(&pp->tick);
+    if (load_relaxed(&pp->timers.next) <= now)
+        store_relaxed(&pp->poll, true);
+    if (!mp)
+        return false;
+    if (tick != pp->seen_tick || pp->seen_when == 0) {
+        pp->seen_tick = tick;
+        pp->seen_when = now;
+        return false;
+    }
+    bool waits = work_waits(pp, now);
+    bool blocking = load_relaxed(&mp->blocking);
+    bool slice_over = now - pp->seen_when >= options.slice;
+    if (blocking && (waits || slice_over))
+        return take_from(pp, mp);
+    if (!waits)
+        return false;
+    if (wake_one())
+        return true;
+    if (!slice_over || load_relaxed(&sched.idle_p_count) > 0)
+        return false;
+    if (!options.preempt) {
+        or_seq(&mp->attention, ATTN_YIELD);
+        return false;
+    }
+    return take_from(pp, mp);
+}
+
+/* Ps with work for which no thread could be made. */
+static void retry_stranded(int64_t now)
+{
+    static int64_t since;
+    lock_take(&sched.lock);
+    struct p *pp = sched.stranded_ps;
+    bool hopeless = sched.idle_p_count + 1 >= load_relaxed(&sched.procs);
+    int error = sched.thread_error;
+    if (pp)
+        sched.stranded_ps = pp->link;
+    lock_release(&sched.lock);
+    if (!pp || m_start(pp, false, NULL))
+        since = 0;
+    else if (since == 0)
+        since = now;
+    else if (hopeless && now - since > GIVE_UP_THREADS)
+        fatal("out of threads: cannot create another one (errno %d)", -error);
+}
+
+static void schedtrace(int64_t now)
+{
+    char line[1024];
+    uint32_t count = load_acquire(&sched.p_count);
+    lock_take(&sched.lock);
+    int n = snprintf(line, sizeof line,
+                     "SCHED %lldms: gomaxprocs=%u idleprocs=%u threads=%u spinningthreads=%u "
+                     "idlethreads=%u runqueue=%u [",
+                     (long long)((now - sched.start_time) / MILLISECOND),
+                     load_relaxed(&sched.procs), load_relaxed(&sched.idle_p_count), sched.m_count,
+                     load_relaxed(&sched.spinning), sched.idle_m_count, sched.global.length);
+    lock_release(&sched.lock);
+    for (uint32_t i = 0; i < count && n < (int)sizeof line - 32; i++) {
+        struct p *pp = load_acquire(&sched.ps[i]);
+        if (!load_relaxed(&pp->gone))
+            n += snprintf(line + n, sizeof line - (size_t)n, "%s%u", i ? " " : "",
+                          runq_length(pp) + (load_relaxed(&pp->runnext) ? 1 : 0));
+    }
+    n += snprintf(line + n, sizeof line - (size_t)n, "]\n");
+    os_write(2, line, (size_t)n);
+    for (uint32_t i = 0; options.scheddetail && i < count; i++) {
+        struct p *pp = load_acquire(&sched.ps[i]);
+        struct m *mp = load_acquire(&pp->m);
+        n = snprintf(line, sizeof line, "  P%u: status=%s schedtick=%u m=%s runqsize=%u timers=%s\n",
+                     i, load_relaxed(&pp->gone) ? "gone" : mp ? "running" : "idle",
+                     load_relaxed(&pp->tick), mp ? "yes" : "nil", runq_length(pp),
+                     load_relaxed(&pp->timers.next) == TIME_NEVER ? "no" : "yes");
+        os_write(2, line, (size_t)n);
+    }
+}
+
+/* Sleeps; returns after `ns`, or when kicked, or, if all Ps have been idle for long, when one is not. */
+static void rest(int64_t ns, bool may_sleep)
+{
+    uint32_t seen = load_relaxed(&word);
+    if (may_sleep) {
+        lock_take(&sched.lock);
+        may_sleep = load_relaxed(&sched.idle_p_count) == load_relaxed(&sched.procs);
+        store_relaxed(&asleep, may_sleep);
+        seen = load_relaxed(&word);
+        lock_release(&sched.lock);
+    }
+    store_relaxed(&period, ns);
+    os_futex_wait(&word, seen, may_sleep ? 0 : os_now() + ns);
+    store_relaxed(&period, 0);
+    if (may_sleep) {
+        lock_take(&sched.lock);
+        store_relaxed(&asleep, false);
+        lock_release(&sched.lock);
+    }
+}
+
+static void *sysmon(void *arg)
+{
+    (void)arg;
+    int64_t delay = PERIOD_LEAST, scavenged = os_now(), traced = sched.start_time;
+    int idle_rounds = 0, quiet = 0;
+    for (;;) {
+        uint32_t idle = load_relaxed(&sched.idle_p_count), procs = load_relaxed(&sched.procs);
+        bool all_idle = idle == procs;
+        int64_t most = all_idle   ? PERIOD_ALL_IDLE
+                       : idle > 0 ? PERIOD_SOME_IDLE
+                                  : PERIOD_ALL_BUSY;
+        if (options.schedtrace && most > options.schedtrace * MILLISECOND)
+            most = options.schedtrace * MILLISECOND;
+        idle_rounds = all_idle ? idle_rounds + 1 : 0;
+        rest(all_idle ? most : delay < most ? delay : most,
+             idle_rounds > ROUNDS_BEFORE_SLEEP && !options.schedtrace);
+
+        int64_t now = os_now();
+        store_relaxed(&sched.coarse_now, now);
+        bool acted = false;
+        uint32_t count = load_acquire(&sched.p_count);
+        for (uint32_t i = 0; i < count; i++)
+            acted |= look_at(load_acquire(&sched.ps[i]), now);
+        /* Backstop for the work and the timers of Ps that nobody runs. */
+        bool due = load_relaxed(&sched.global_size) > 0;
+        for (uint32_t i = 0; i < count && !due; i++)
+            due = load_relaxed(&load_acquire(&sched.ps[i])->timers.next) <= now;
+        if (due && load_relaxed(&sched.idle_p_count) > 0)
+            acted |= wake_one();
+        retry_stranded(now);
+        if (now - scavenged >= SCAVENGE_EVERY) {
+            stack_scavenge();
+            scavenged = now;
+        }
+        if (options.schedtrace && now - traced >= options.schedtrace * MILLISECOND) {
+            schedtrace(now);
+            traced = now;
+        }
+        /* Ten quiet looks, then twice as long each time. */
+        quiet = acted ? 0 : quiet + 1;
+        if (acted)
+            delay = PERIOD_LEAST;
+        else if (quiet > 10 && delay < PERIOD_ALL_BUSY)
+            delay *= 2;
+        if (all_idle)
+            delay = PERIOD_SOME_IDLE;
+    }
+    return NULL;
+}
+
+void sysmon_start(void)
+{
+    int error = os_thread_start(sysmon, NULL, 64 << 10);
+    if (error)
+        fatal("out of threads: cannot create the first one (errno %d)", -error);
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+// Calling what needs room. A goroutine may have 2 KiB of stack; malloc, stdio, thread creation and the dynamic
+// linker may want more. While a goroutine runs, the stack of its M's g0 is free below the saved
+// context of the scheduler: there such calls are made. Nothing is switched: to the scheduler it is
+// still the goroutine that runs, and therefore what is called so must not park.
+#include "arch/arch.h"
+#include "sched/sched.h"
+
+#include "sched/fiber.h"
+
+#define RED_ZONE 256
+
+struct bounce {
+    void (*fn)(void *);
+    void *arg;
+    struct m *mp;
+};
+
+static void bounce(void *arg)
+{
+    struct bounce *b = arg;
+    fiber_here(NULL);
+    b->fn(b->arg);
+    fiber_bounce_back(b->mp->cur);
+}
+
+void system_stack_call(void (*fn)(void *), void *arg)
+{
+    struct m *mp = m_self();
+    struct g *gp = mp->cur;
+    /* Strangers, plain threads and main are on stacks of the usual size already. */
+    if (mp->on_g0 || !gp || (load_relaxed(&gp->flags) & (G_THREAD | G_MAIN))) {
+        fn(arg);
+        return;
+    }
+    struct bounce b = { fn, arg, mp };
+    void *fake = NULL;
+    uintptr_t top = ((uintptr_t)mp->g0_sp - RED_ZONE) & ~(uintptr_t)63;
+    mp->on_g0 = true;
+    fiber_bounce_to(&fake, mp);
+    arch_call_on_stack((void *)top, bounce, &b);
+    fiber_here(fake);
+    mp->on_g0 = false;
+    (void)fake;
+}

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: MIT
+// Threads: making Ms, plain threads that call the library, and goroutines that care which thread they are on.
+#include <goroutine/go.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "sched/fatal.h"
+#include "sched/fiber.h"
+#include "sched/init.h"
+#include "sched/sched.h"
+#include "sched/section.h"
+
+/* For malloc, printf and the dynamic linker, called on g0 for goroutines with little stack. */
+#define M_STACK (256u << 10)
+
+struct m m_stranger = { .attention = ATTN_STRANGER };
+__thread struct m *m_tls __attribute__((tls_model("initial-exec"))) = &m_stranger;
+
+struct m *m_new(void)
+{
+    lock_take(&sched.lock);
+    struct m *mp = sched.free_ms;
+    if (mp)
+        sched.free_ms = mp->all;
+    lock_release(&sched.lock);
+    if (!mp)
+        mp = aligned_alloc(_Alignof(struct m), sizeof *mp);
+    if (!mp)
+        return NULL;
+    *mp = (struct m){ .attention = sched.light_fence_missing ? ATTN_FENCE : 0 };
+    mp->on_g0 = true;
+    lock_take(&sched.lock);
+    mp->id = sched.m_ids++;
+    mp->all = sched.all_ms;
+    sched.all_ms = mp;
+    sched.m_count++;
+    lock_release(&sched.lock);
+    return mp;
+}
+
+/* mp has no thread, or not for much longer. Its memory stays an M's: sysmon may be looking at it. */
+static void m_free(struct m *mp)
+{
+    lock_take(&sched.lock);
+    for (struct m **at = &sched.all_ms; *at; at = &(*at)->all)
+        if (*at == mp) {
+            *at = mp->all;
+            break;
+        }
+    mp->all = sched.free_ms;
+    sched.free_ms = mp;
+    sched.m_count--;
+    deadlock_check_locked();
+    lock_release(&sched.lock);
+}
+
+void m_know_stack(struct m *mp)
+{
+#if HAVE_ASAN
+    pthread_attr_t attr;
+    void *bottom;
+    if (pthread_getattr_np(pthread_self(), &attr) == 0) {
+        pthread_attr_getstack(&attr, &bottom, &mp->g0_size);
+        mp->g0_bottom = bottom;
+        pthread_attr_destroy(&attr);
+    }
+#else
+    (void)mp;
+#endif
+}
+
+static void *m_main(void *arg)
+{
+    struct m *mp = arg;
+    m_tls = mp;
+    mp->tid = os_gettid();
+    mp->fiber = fiber_current();
+    m_know_stack(mp);
+    signal_stack_set(mp);
+    schedule(mp);
+    m_tls = &m_stranger;
+    signal_stack_free(mp);
+    m_free(mp);
+    return NULL;
+}
+
+int m_start_thread(struct m *mp)
+{
+    int error = os_thread_start(m_main, mp, M_STACK);
+    if (error)
+        m_free(mp);
+    return error;
+}
+
+/* --- plain threads --- */
+
+static pthread_key_t foreign_key;
+
+static void foreign_end(void *arg)
+{
+    struct m *mp = arg;
+    struct g *gp = mp->cur;
+    goroutine_clean_up(gp);
+    m_tls = &m_stranger;
+    lock_take(&sched.lock);
+    if (--sched.foreign == 0)
+        deadlock_check_locked();
+    lock_release(&sched.lock);
+    free(gp);
+    free(mp);
+}
+
+void foreign_init(void)
+{
+    if (pthread_key_create(&foreign_key, foreign_end) != 0)
+        fatal("no thread-specific key left for the library");
+}
+
+void foreign_adopt(void)
+{
+    struct m *mp = aligned_alloc(_Alignof(struct m), sizeof *mp);
+    struct g *gp = aligned_alloc(_Alignof(struct g), sizeof *gp);
+    if (!mp || !gp)
+        fatal("out of memory: no room for what stands for a thread");
+    *gp = (struct g){ .status = G_RUNNING, .flags = G_THREAD };
+    *mp = (struct m){ .attention = ATTN_FOREIGN, .cur = gp, .tid = os_gettid() };
+    lock_take(&sched.lock);
+    sched.foreign++;
+    lock_release(&sched.lock);
+    m_tls = mp;
+    pthread_setspecific(foreign_key, mp); /* so that its end is noticed */
+}
+
+_Noreturn void thread_exit(struct g *gp)
+{
+    goroutine_clean_up(gp);
+    pthread_exit(NULL);
+}
+
+/* --- goroutines that care about their thread --- */
+
+GO_EXPORT void go_lock_thread(void)
+{
+    struct m *mp = section_enter();
+    struct g *gp = mp->cur;
+    if (mp->p && gp->run.lock_count++ == 0) {
+        gp->run.locked_m = mp;
+        mp->locked_g = gp;
+        store_relaxed(&gp->flags, load_relaxed(&gp->flags) | G_LOCKED);
+    }
+    section_leave(mp);
+}
+
+GO_EXPORT void go_unlock_thread(void)
+{
+    struct m *mp = section_enter();
+    struct g *gp = mp->cur;
+    if (mp->p) {
+        if (gp->run.lock_count == 0)
+            fatal("go_unlock_thread without go_lock_thread");
+        if (--gp->run.lock_count == 0) {
+            gp->run.locked_m = NULL;
+            mp->locked_g = NULL;
+            store_relaxed(&gp->flags, load_relaxed(&gp->flags) & (uint8_t)~G_LOCKED);
+        }
+    }
+    section_leave(mp);
+}
+
+GO_EXPORT void go_block_enter(void)
+{
+    struct m *mp = section_enter();
+    struct p *pp = mp->p;
+    if (pp && mp->cur->run.block_depth++ == 0) {
+        store_relaxed(&mp->blocking, true);
+        /* Others wait for this P: sysmon shall look soon. */
+        if (load_relaxed(&pp->tail) != load_relaxed(&pp->head) || load_relaxed(&pp->runnext) ||
+            load_relaxed(&sched.global_size) > 0)
+            sysmon_hurry();
+    }
+    section_leave(mp);
+}
+
+GO_EXPORT void go_block_leave(void)
+{
+    struct m *mp = m_self();
+    /* Still on the thread of go_block_enter, unless the library was called in between. */
+    store_relaxed(&mp->blocking, false);
+    mp = section_enter();
+    if (mp->p && mp->cur->run.block_depth-- == 0)
+        fatal("go_block_leave without go_block_enter");
+    section_leave(mp);
+}

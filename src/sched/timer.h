@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+// Timers: a heap for each P. The essay is in timer.c.
+#pragma once
+
+#include "base/atomic.h"
+#include "base/compiler.h"
+
+struct m;
+struct p;
+
+#define TIME_NEVER INT64_MAX
+
+/*
+ * A timer is armed while `when` is not 0. Whoever changes `when` from its value to 0 has claimed it: the
+ * P that runs it, or timer_cancel; so it fires at most once for each timer_set. Its memory must stay
+ * readable for ever (it is part of a G, or of another type-stable object), for a heap may hold entries
+ * that are out of date.
+ */
+struct timer {
+    _Atomic int64_t when;                    /* on os_now's clock; 0: not armed */
+    void (*fire)(struct m *, struct timer *); /* in a section with a P; must not park */
+    uint64_t ticket;                         /* fire's own */
+    _Atomic uint32_t home;                   /* id of the P that holds the entry */
+};
+
+struct timer_entry {
+    int64_t when;
+    struct timer *timer;
+};
+
+struct timer_heap {
+    struct timer_entry *entries; /* owner of the P only, as everything here but the atomics */
+    uint32_t length, capacity;
+    _Atomic int64_t next;   /* when of the first entry, TIME_NEVER if none; others read it */
+    _Atomic uint32_t stale; /* about how many entries are out of date; others add to it */
+};
+
+/* Arms t, which must not be armed. In a section with a P; may run on a goroutine's stack. */
+void timer_set(struct m *mp, struct timer *t, int64_t when);
+
+/* True when t was armed and now will not fire; false when it has fired, fires now, or was not armed.
+ * Any thread. */
+bool timer_cancel(struct timer *t);
+
+/* Fires what is due in pp's heap. On a system stack, by pp's owner, in a section; or by a thief that
+ * has seized pp: then the goroutines become ready on mp's P. Returns how many fired. */
+int timer_run_due(struct m *mp, struct p *pp, int64_t now);
+
+
+/* Moves every timer of `from` to `to`; the caller owns both. On a system stack. */
+void timer_move(struct p *from, struct p *to);
