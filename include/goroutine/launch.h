@@ -141,9 +141,15 @@ extern const char go_newproc[] __asm__(GO_NEWPROC_) __attribute__((visibility("h
 #define GO_LAUNCH_M_(n, options, scope, fn, ...) \
 	((void)__builtin_call_with_static_chain( \
 		((GO_POINTER_TYPE_(fn))(__UINTPTR_TYPE__)go_newproc)GO_LIST_(n, __VA_ARGS__), \
-		&(struct go_launch){ (void (*)(void))(fn), GO_SITE_(n, fn, GO_LIST_(n, __VA_ARGS__), __VA_ARGS__), \
-			options, scope, GO_LIMIT_ }))
+		go_launch_(&(struct go_launch){ (void (*)(void))(fn), \
+			GO_SITE_(n, fn, GO_LIST_(n, __VA_ARGS__), __VA_ARGS__), options, scope, GO_LIMIT_ })))
 #define GO_FIRST_(fn, ...) fn
+
+/* A call around the compound literal, because GCC 12 cannot take a statement expression as the static chain. */
+static inline __attribute__((__always_inline__, __unused__)) const struct go_launch *go_launch_(const struct go_launch *launch)
+{
+	return launch;
+}
 
 /*
  * The type "pointer to fn's type". Not simply __typeof__(*(fn)) *: GCC keeps "does not return" of a function designator

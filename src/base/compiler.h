@@ -8,9 +8,9 @@
 
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
-#define noinline __attribute__((noinline))
-#define cold __attribute__((cold, noinline))
-#define always_inline inline __attribute__((always_inline))
+#define noinline __attribute__((__noinline__))
+#define cold __attribute__((__cold__, __noinline__))
+#define always_inline inline __attribute__((__always_inline__))
 #define array_length(a) (sizeof(a) / sizeof((a)[0]))
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 

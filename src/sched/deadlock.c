@@ -6,8 +6,12 @@
 #include "sched/fatal.h"
 #include "sched/sched.h"
 
-/* Parts that can wake goroutines from outside say so here: descriptors, children, signals. */
-_Atomic uint32_t deadlock_wakers;
+static _Atomic int deadlock_wakers;
+
+void deadlock_waker_add(int n)
+{
+    atomic_fetch_add_explicit(&deadlock_wakers, n, memory_order_relaxed);
+}
 
 static bool timers_pending(void)
 {

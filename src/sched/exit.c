@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "sched/fatal.h"
+#include "sched/init.h"
 #include "sched/sched.h"
 #include "sched/section.h"
 
@@ -177,6 +178,8 @@ static noinline void end_specially(struct m *mp, struct g *gp)
         mp->locked_g = NULL;
         mp->ends = true;
     }
+    if (flags & G_SYSTEM)
+        g_count_system(-1);
     if (flags & G_MAIN) {
         lock_take(&sched.lock);
         sched.main_ended = true;
@@ -192,7 +195,7 @@ _Noreturn static void end(struct g *gp)
     if (unlikely(gp->run.block_depth > 0))
         fatal("goroutine ended between go_block_enter and go_block_leave");
     struct m *mp = section_enter();
-    if (unlikely(load_relaxed(&gp->flags) & (G_LOCKED | G_MAIN)))
+    if (unlikely(load_relaxed(&gp->flags) & (G_LOCKED | G_MAIN | G_SYSTEM)))
         end_specially(mp, gp);
     park_for_ever(mp, gp);
 }

@@ -98,12 +98,11 @@ _Noreturn void fatal_forked(void)
 _Noreturn void fatal_stack_overflow(struct g *gp)
 {
     const struct go_site *site = gp->site;
-    fatal("stack overflow: goroutine %llu%s%s%s, running %s, has used up its %zu bytes of stack; "
-          "created at %s:%u (go_options.stack_size sets another size)",
-          (unsigned long long)gp->id, gp->name ? " (" : "", gp->name ? gp->name : "",
-          gp->name ? ")" : "", site ? site->name : "main",
-          gp->run.stack ? stack_class_size(gp->run.stack->class) : 0, site ? site->file : "main",
-          site ? site->line : 0);
+    fatal("stack overflow: goroutine %llu%s%s%s has used up its %zu bytes of stack; "
+          "created by %s at %s:%u (go_options.stack_size sets another size)",
+          (unsigned long long)gp->id, gp->name ? " \"" : "", gp->name ? gp->name : "",
+          gp->name ? "\"" : "", gp->run.stack ? stack_class_size(gp->run.stack->class) : 0,
+          site ? site->function : "the system", site ? site->file : "main", site ? site->line : 0);
 }
 
 _Noreturn void check_failed(const char *file, int line, const char *what)

@@ -10,8 +10,8 @@
 struct g;
 
 /* Prints "fatal error: …" and the traceback. May be called anywhere but with sched.lock or a p.lock held. */
-_Noreturn void fatal(const char *format, ...) __attribute__((format(printf, 1, 2), cold));
-_Noreturn void fatal_v(const char *format, va_list args) __attribute__((cold));
+cold _Noreturn void fatal(const char *format, ...) __attribute__((format(printf, 1, 2)));
+cold _Noreturn void fatal_v(const char *format, va_list args);
 
 /* gp has used more stack than it has. */
 _Noreturn void fatal_stack_overflow(struct g *gp);

@@ -28,6 +28,7 @@ static struct {
     struct g *free;              /* under lock */
     _Atomic(struct slab *) slabs; /* written under lock, newest first */
     _Atomic int64_t foreign;     /* goroutines launched by plain threads */
+    _Atomic int64_t system;      /* the library's own */
 } central = { .lock = LOCK_INIT(RANK_G) };
 
 /* On a system stack, lock held. */
@@ -122,6 +123,33 @@ void g_free(struct m *mp, struct g *gp)
         give_back(pp, P_MOST / 2);
 }
 
+void g_free_thread(struct g *gp)
+{
+    store_relaxed(&gp->status, G_DEAD);
+    lock_take(&central.lock);
+    gp->link = central.free;
+    central.free = gp;
+    lock_release(&central.lock);
+}
+
+void g_init_run(struct g *gp)
+{
+    gp->run.stack = NULL;
+    store_relaxed(&gp->run.on_cpu, 1);
+    gp->run.lock_count = 0;
+    gp->run.block_depth = 0;
+    gp->run.local_count = 0;
+    gp->run.locked_m = NULL;
+    gp->run.defers = NULL;
+    gp->run.locals = NULL;
+    gp->run.fiber = NULL;
+    gp->run.fake_stack = NULL;
+    gp->run.scope_next = gp->run.scope_prev = NULL;
+    gp->run.entered = NULL;
+    store_relaxed(&gp->run.wake, 0);
+    store_relaxed(&gp->run.shield, 0);
+}
+
 void g_cache_flush(struct p *pp)
 {
     if (pp->gfree_count > 0)
@@ -186,9 +214,14 @@ void g_count_foreign(int n)
     atomic_fetch_add_explicit(&central.foreign, n, memory_order_relaxed);
 }
 
+void g_count_system(int n)
+{
+    atomic_fetch_add_explicit(&central.system, n, memory_order_relaxed);
+}
+
 int64_t g_count(void)
 {
-    int64_t n = load_relaxed(&central.foreign);
+    int64_t n = load_relaxed(&central.foreign) - load_relaxed(&central.system);
     uint32_t count = load_acquire(&sched.p_count);
     for (uint32_t i = 0; i < count; i++) {
         struct p *pp = load_acquire(&sched.ps[i]);

@@ -32,6 +32,7 @@ enum g_flags {
     G_MAIN = 1 << 2,   /* goroutine 1, on the stack of the process */
     G_CANARY = 1 << 3, /* its stack has a canary, not a guard: check it at each switch */
     G_ENDING = 1 << 4, /* its function has returned or called go_exit; deferred calls may run */
+    G_SYSTEM = 1 << 5, /* the library's own: not counted, not shown */
 };
 
 /* The bytes of captured arguments a G holds itself: all the registers there are. */
@@ -82,7 +83,11 @@ struct g {
             _Atomic uint32_t wake;    /* plain threads: the futex they sleep on */
             void *fiber;              /* sanitizers' idea of this stack */
             void *fake_stack;
-            uint32_t stack_id;        /* Valgrind's */
+            struct g *scope_next, *scope_prev; /* the list of its scope; under the scope's lock */
+            struct scope_entry *entered; /* go_scope_enter without leave, the last one first; itself */
+            _Atomic int32_t wait_result; /* 0, or why nobody woke it; by whoever claims its token */
+            _Atomic uint32_t shield;  /* go_shield_begin minus go_shield_end; itself, read by cancellers */
+            _Atomic bool cancellable; /* the present wait; itself, before the token */
         } run;
     };
 } __attribute__((aligned(CACHE_LINE)));
@@ -100,6 +105,12 @@ struct g *g_alloc(struct m *mp);
 /* gp's stack must have been taken from it. In a section. */
 void g_free(struct m *mp, struct g *gp);
 
+/* What stood for a plain thread, whose end is not counted. Any thread. */
+void g_free_thread(struct g *gp);
+
+/* Makes gp, fresh from g_alloc, a running one without a stack of its own: for main and plain threads. */
+void g_init_run(struct g *gp);
+
 /* Records for stack arguments. In a section. */
 void *args_get(struct m *mp, size_t size);
 void args_put(struct m *mp, void *args, size_t size);
@@ -113,6 +124,9 @@ void g_cache_flush(struct p *pp);
 
 /* n goroutines were launched, or -n ended, without a P to count them. */
 void g_count_foreign(int n);
+
+/* n of those counted are the library's own, or -n not any more. */
+void g_count_system(int n);
 
 /* Goroutines alive: launched and not ended. Exact when nothing else runs. */
 int64_t g_count(void);

@@ -54,8 +54,7 @@ static void start(void)
         .no_process_madvise = !options.process_madvise,
         .no_thp = !options.huge_pages,
     };
-    if (stack_init(&config) != 0)
-        fatal("out of memory: cannot reserve stacks");
+    stack_init(&config);
     options.stack_class = (uint8_t)stack_class_for(0);
 
     int procs = options.gomaxprocs ? options.gomaxprocs : os_cpu_limit();
@@ -125,7 +124,7 @@ static void know_main_stack(void)
 
 static void main_adopt(void)
 {
-    static const struct go_site site = { .file = "", .function = "", .name = "scheduler" };
+    static const struct go_site site = { .file = "", .function = "" };
     struct m *mp = &m0;
     know_main_stack();
     *mp = (struct m){ .attention = sched.light_fence_missing ? ATTN_FENCE : 0,

@@ -61,8 +61,9 @@ copy_stack_words(char *to, const char *from, size_t n)
 static always_inline size_t stack_bytes(const struct go_launch *launch, const void *words)
 {
     size_t n = launch->site->stack_bytes;
-    if (launch->limit && n > 0) {
-        size_t below = (size_t)((const char *)launch->limit - (const char *)words);
+    if (n > 0) {
+        const void *limit = launch->limit ? launch->limit : launch;
+        size_t below = (size_t)((const char *)limit - (const char *)words);
         if (below < n)
             n = below;
     }
@@ -147,6 +148,37 @@ void newproc(const struct go_launch *launch, const struct arch_args *regs, const
     section_leave(mp);
 }
 
+void newproc_internal(struct m *mp, void (*fn)(void *), void *arg, const struct go_site *site,
+                      unsigned flags)
+{
+    struct g *gp = g_alloc(mp);
+    gp->stack_args = 0;
+    store_relaxed(&gp->status, G_NEW);
+    store_relaxed(&gp->flags, (uint8_t)flags);
+    gp->stack_class = options.stack_class;
+    gp->site = site;
+    gp->creator = 0;
+    gp->name = NULL;
+    gp->scope = NULL;
+    gp->start.fn = (void (*)(void))(uintptr_t)fn;
+    *(uint64_t *)(void *)gp->start.args.bytes = (uint64_t)(uintptr_t)arg;
+    struct p *pp = mp->p;
+    if (unlikely(!pp)) {
+        gp->id = atomic_fetch_add_explicit(&sched.id_batches, 1, memory_order_relaxed) * ID_BATCH;
+        g_count_foreign(1);
+        if (flags & G_SYSTEM)
+            g_count_system(1);
+        global_submit(gp);
+        return;
+    }
+    gp->id = id_next(pp);
+    bump_owner(&pp->launched, 1);
+    if (flags & G_SYSTEM)
+        g_count_system(1);
+    if (runq_push_next(pp, gp))
+        wake_idle(pp);
+}
+
 void (*newproc_begin(struct g *gp, struct arch_args *regs, void *words))(void)
 {
     struct m *mp = m_self();
@@ -161,17 +193,11 @@ void (*newproc_begin(struct g *gp, struct arch_args *regs, void *words))(void)
         copy_words(words, args + l.integers + l.vectors, l.words);
 
     struct stack *s = mp->starting;
+    g_init_run(gp);
     gp->run.stack = s;
-    store_relaxed(&gp->run.on_cpu, 1);
-    gp->run.lock_count = 0;
-    gp->run.block_depth = 0;
-    gp->run.local_count = 0;
-    gp->run.defers = NULL;
-    gp->run.locals = NULL;
     gp->run.fiber = mp->starting_fiber;
-    gp->run.fake_stack = NULL;
     if (unlikely(s->flags & STACK_CANARY))
-        store_relaxed(&gp->flags, G_CANARY);
+        store_relaxed(&gp->flags, load_relaxed(&gp->flags) | G_CANARY);
     store_relaxed(&gp->status, G_RUNNING);
     if (unlikely(record != NULL))
         args_put(mp, record, l.total);

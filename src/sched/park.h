@@ -39,17 +39,33 @@
 
 #define TOKEN_ARMED 1u
 
-/* The calling goroutine is about to wait. In a section. */
-static inline uint64_t wait_arm(struct g *gp, enum wait_reason reason)
+/* What wait_park_until returns when its time has come; other results are a scope's. */
+#define WAIT_TIME_UP (-62) /* ETIME */
+
+static inline uint64_t wait_arm_as(struct g *gp, enum wait_reason reason, bool cancellable)
 {
     uint64_t ticket = (load_relaxed(&gp->token) | TOKEN_ARMED) + 2;
     gp->wait_reason = (uint8_t)reason;
     gp->run.wait_since = load_relaxed(&sched.coarse_now);
+    store_relaxed(&gp->run.wait_result, 0);
+    store_relaxed(&gp->run.cancellable, cancellable);
     store_relaxed(&gp->status, G_WAITING);
     /* Release: a stale waker that reads the new token sees the new status. Whoever gets the ticket gets
      * it under the lock of the thing waited for. */
     store_release(&gp->token, ticket);
     return ticket;
+}
+
+/* The calling goroutine is about to wait. In a section. */
+static inline uint64_t wait_arm(struct g *gp, enum wait_reason reason)
+{
+    return wait_arm_as(gp, reason, false);
+}
+
+/* The same, and its scope may end the wait. */
+static inline uint64_t wait_arm_cancellable(struct g *gp, enum wait_reason reason)
+{
+    return wait_arm_as(gp, reason, true);
 }
 
 /* True exactly once for a ticket. Any thread; gp may be anything by now. */
@@ -61,15 +77,34 @@ static inline bool wait_claim(struct g *gp, uint64_t ticket)
     return cas_acq_rel(&gp->token, &ticket, ticket & ~(uint64_t)TOKEN_ARMED);
 }
 
-/* Until somebody has claimed the ticket and called ready. In a section with gp == mp->cur; on return
- * the section is that of m_self(). On a plain thread: blocks the thread. */
-static inline void wait_park(struct m *mp, struct g *gp)
+/* The armed goroutine need not wait after all, and nobody knows its ticket yet (but its scope). False: the
+ * scope has claimed it; then it must park all the same, and wait_park tells why. */
+static inline bool wait_disarm(struct g *gp)
 {
-    if (unlikely(load_relaxed(&gp->flags) & G_THREAD)) {
-        while (load_acquire(&gp->run.wake) == 0) /* pairs with the release in ready */
-            os_futex_wait(&gp->run.wake, 0, 0);
-        store_relaxed(&gp->run.wake, 0);
-        return;
-    }
-    park(mp, gp);
+    if (!wait_claim(gp, load_relaxed(&gp->token)))
+        return false;
+    store_relaxed(&gp->status, G_RUNNING);
+    return true;
 }
+
+void wait_park_thread(struct g *gp, int64_t when);
+cold bool wait_cancelled(struct g *gp);
+
+/*
+ * Until somebody has claimed the ticket and called ready. In a section with gp == mp->cur; on return the section
+ * is that of m_self(). On a plain thread: blocks the thread. Returns 0, or, when it was the goroutine's scope that ended
+ * the wait, -ECANCELED or -ETIMEDOUT: then no partner has.
+ */
+static inline int wait_park(struct m *mp, struct g *gp)
+{
+    if (unlikely(gp->scope != NULL) && wait_cancelled(gp))
+        return load_relaxed(&gp->run.wait_result);
+    if (unlikely(load_relaxed(&gp->flags) & G_THREAD))
+        wait_park_thread(gp, TIME_NEVER);
+    else
+        park(mp, gp);
+    return load_relaxed(&gp->run.wait_result);
+}
+
+/* The same, and WAIT_TIME_UP when the clock has reached `when` and nobody else has ended the wait. */
+int wait_park_until(struct m *mp, struct g *gp, int64_t when);

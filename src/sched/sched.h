@@ -133,7 +133,18 @@ void m_wake(struct m *mp, struct p *pp);
 /* Takes an idle M off the list. Under sched.lock. */
 void m_unlist_idle_locked(struct m *mp);
 
+/* --- newproc.c --- */
+
+/* Launches fn(arg) for the library, outside every scope. `site` is what tracebacks give as its origin. flags:
+ * 0, or G_SYSTEM. In a section; mp->p may be NULL. */
+void newproc_internal(struct m *mp, void (*fn)(void *), void *arg, const struct go_site *site,
+                      unsigned flags);
+
 /* --- deadlock.c --- */
+
+/* Something outside could wake a goroutine: a descriptor that is waited for, a child, a notified signal. +1 and -1;
+ * any thread. A -1 that may leave everybody asleep comes from a goroutine or thread that is awake. */
+void deadlock_waker_add(int n);
 
 /* Under sched.lock, when an M has become idle or a plain thread has ended. */
 void deadlock_check_locked(void);

@@ -367,6 +367,18 @@ static void small_put(struct central *c, struct stack *s)
 
 /* --- the central lists --- */
 
+/* Under c->lock. */
+static void central_put(struct central *c, struct stack *s)
+{
+    if (is_small(s->class)) {
+        small_put(c, s);
+        return;
+    }
+    s->next = c->free;
+    c->free = s;
+    c->idle++;
+}
+
 struct stack *stack_get(struct stack_cache *cache, unsigned class)
 {
     struct stack *s = stack_get_hot(cache, class);
@@ -384,8 +396,9 @@ struct stack *stack_get(struct stack_cache *cache, unsigned class)
         struct stack *more = is_small(class) ? small_get(c, class) : guarded_get(c, class);
         if (!more)
             break;
-        if ((more->flags & STACK_CANARY) && (more->flags & STACK_CLEAN) && want == 1)
-            write_canary(more);
+        if ((more->flags & STACK_CANARY) && (more->flags & STACK_CLEAN))
+            write_canary(more); /* now, for those in the cache are handed out without a look */
+        more->flags &= (uint8_t)~STACK_CLEAN;
         if (want == 1 || class >= STACK_CLASSES_CACHED) {
             s = more;
             break;
@@ -395,12 +408,153 @@ struct stack *stack_get(struct stack_cache *cache, unsigned class)
         cache->count[class]++;
     }
     lock_release(&c->lock);
-    if (!s)
+    return s ? s : stack_get_hot(cache, class);
+}
+
+void stack_put_slow(struct stack_cache *cache, struct stack *s)
+{
+    unsigned class = s->class;
+    struct central *c = &centrals[class];
+#if HAVE_ASAN
+    /* What the goroutine's frames have poisoned is not the next one's concern. */
+    __asan_unpoison_memory_region(s->lo, (size_t)(s->hi - s->lo));
+#endif
+    /* This one, and so many of the cache's that half of it is left. */
+    unsigned n = 0;
+    if (class < STACK_CLASSES_CACHED && cache->count[class] > STACK_CACHE_MOST / 2)
+        n = cache->count[class] - STACK_CACHE_MOST / 2;
+    lock_take(&c->lock);
+    for (;;) {
+        central_put(c, s);
+        if (n-- == 0)
+            break;
         s = stack_get_hot(cache, class);
-    if (s && (s->flags & STACK_CLEAN)) {
-        if (s->flags & STACK_CANARY)
-            write_canary(s);
-        s->flags &= (uint8_t)~STACK_CLEAN;
     }
-    return s;
+    lock_release(&c->lock);
+}
+
+void stack_cache_flush(struct stack_cache *cache)
+{
+    for (unsigned class = 0; class < STACK_CLASSES_CACHED; class++) {
+        struct central *c = &centrals[class];
+        struct stack *s;
+        lock_take(&c->lock);
+        while ((s = stack_get_hot(cache, class)))
+            central_put(c, s);
+        lock_release(&c->lock);
+    }
+}
+
+/* --- giving back --- */
+
+/* Stacks that nobody needed since the last look: off the list, out of anybody's sight, and back as clean ones. */
+static void scavenge_guarded(struct central *c)
+{
+    size_t page = vm_page_size();
+    lock_take(&c->lock);
+    uint64_t n = c->low_water;
+    lock_release(&c->lock);
+    while (n > 0) {
+        struct vm_range ranges[DISCARD_AT_ONCE];
+        struct stack *list = NULL;
+        size_t count = 0;
+        lock_take(&c->lock);
+        while (n > 0 && count < DISCARD_AT_ONCE && c->free) {
+            struct stack *s = c->free;
+            c->free = s->next;
+            c->idle--;
+            n--;
+            s->next = list;
+            list = s;
+            char *end = (char *)(((uintptr_t)s->hi + page - 1) & ~(page - 1));
+            char *start = (char *)((uintptr_t)s->lo & ~(page - 1));
+            ranges[count++] = (struct vm_range){ start, (size_t)(end - start) };
+        }
+        bool more = c->free != NULL;
+        lock_release(&c->lock);
+        if (count == 0)
+            break;
+        vm_discard(ranges, count, !config.no_process_madvise);
+        add_relaxed(&counters.given_back, count);
+        lock_take(&c->lock);
+        while (list) {
+            struct stack *s = list;
+            list = s->next;
+            s->flags |= STACK_CLEAN;
+            s->next = c->clean;
+            c->clean = s;
+        }
+        lock_release(&c->lock);
+        if (!more)
+            break;
+    }
+    lock_take(&c->lock);
+    c->low_water = c->idle;
+    lock_release(&c->lock);
+}
+
+/* Chunks all of whose stacks are idle. What stands in them, descriptors and canaries, is written anew when they are
+ * carved again. */
+static void scavenge_small(struct central *c, unsigned class)
+{
+    lock_take(&c->lock);
+    uint64_t n = c->empty_low;
+    lock_release(&c->lock);
+    for (; n > 0; n--) {
+        lock_take(&c->lock);
+        struct chunk *k = c->empty;
+        if (k) {
+            chunk_unlink(k);
+            c->empty_count--;
+            c->idle -= k->idle;
+        }
+        lock_release(&c->lock);
+        if (!k)
+            break;
+        struct vm_range range = { k->base, CHUNK };
+        vm_discard(&range, 1, false);
+        add_relaxed(&counters.given_back, CHUNK / slot_size(class));
+        lock_take(&c->lock);
+        k->free = NULL;
+        k->carved = k->idle = 0;
+        chunk_link(&c->fresh, k);
+        lock_release(&c->lock);
+    }
+    lock_take(&c->lock);
+    c->empty_low = c->empty_count;
+    lock_release(&c->lock);
+}
+
+void stack_scavenge(void)
+{
+    for (unsigned class = 0; class < STACK_CLASSES; class++) {
+        struct central *c = &centrals[class];
+        if (is_small(class))
+            scavenge_small(c, class);
+        else
+            scavenge_guarded(c);
+    }
+}
+
+struct stack_stats stack_stats(void)
+{
+    struct stack_stats stats = {
+        .made = load_relaxed(&counters.made),
+        .given_back = load_relaxed(&counters.given_back),
+        .reserved = load_relaxed(&counters.reserved),
+        .guard = load_relaxed(&guard_kind),
+    };
+    for (unsigned class = 0; class < STACK_CLASSES; class++) {
+        struct central *c = &centrals[class];
+        lock_take(&c->lock);
+        stats.idle += c->idle;
+        lock_release(&c->lock);
+    }
+    return stats;
+}
+
+bool stack_fault_in_guard(const struct stack *s, const void *address)
+{
+    const char *at = address;
+    return s && !is_small(s->class) && at < s->lo && at >= s->lo - guard_size(s->class);
 }

@@ -108,7 +108,7 @@ static void foreign_end(void *arg)
     if (--sched.foreign == 0)
         deadlock_check_locked();
     lock_release(&sched.lock);
-    free(gp);
+    g_free_thread(gp);
     free(mp);
 }
 
@@ -121,11 +121,18 @@ void foreign_init(void)
 void foreign_adopt(void)
 {
     struct m *mp = aligned_alloc(_Alignof(struct m), sizeof *mp);
-    struct g *gp = aligned_alloc(_Alignof(struct g), sizeof *gp);
-    if (!mp || !gp)
+    if (!mp)
         fatal("out of memory: no room for what stands for a thread");
-    *gp = (struct g){ .status = G_RUNNING, .flags = G_THREAD };
-    *mp = (struct m){ .attention = ATTN_FOREIGN, .cur = gp, .tid = os_gettid() };
+    *mp = (struct m){ .attention = ATTN_FOREIGN, .tid = os_gettid() };
+    struct g *gp = g_alloc(mp);
+    g_init_run(gp);
+    gp->site = NULL;
+    gp->name = NULL;
+    gp->scope = NULL;
+    gp->id = gp->creator = 0;
+    store_relaxed(&gp->flags, G_THREAD);
+    store_relaxed(&gp->status, G_RUNNING);
+    mp->cur = gp;
     lock_take(&sched.lock);
     sched.foreign++;
     lock_release(&sched.lock);

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+// The less frequent ways to wait: as a plain thread, until a point in time, in a scope. The protocol is in park.h.
+#include "sched/park.h"
+
+#include "sched/scope.h"
+#include "sched/timer.h"
+
+/* ready() stores 1 in run.wake. */
+void wait_park_thread(struct g *gp, int64_t when)
+{
+    while (load_acquire(&gp->run.wake) == 0) { /* pairs with the release in ready */
+        if (os_futex_wait(&gp->run.wake, 0, when == TIME_NEVER ? 0 : when))
+            continue;
+        uint64_t ticket = load_relaxed(&gp->token);
+        if ((ticket & TOKEN_ARMED) && wait_claim(gp, ticket)) {
+            store_relaxed(&gp->run.wait_result, WAIT_TIME_UP);
+            store_relaxed(&gp->status, G_RUNNING);
+            return;
+        }
+        when = TIME_NEVER; /* somebody was first, and ready is on its way */
+    }
+    store_relaxed(&gp->run.wake, 0);
+}
+
+bool wait_cancelled(struct g *gp)
+{
+    if (!load_relaxed(&gp->run.cancellable))
+        return false;
+    int cause = scope_cause_armed(gp);
+    uint64_t ticket = load_relaxed(&gp->token);
+    if (cause == 0 || !(ticket & TOKEN_ARMED) || !wait_claim(gp, ticket))
+        return false;
+    store_relaxed(&gp->run.wait_result, cause);
+    store_relaxed(&gp->status, G_RUNNING);
+    return true;
+}
+
+static void time_up(struct m *mp, struct timer *t)
+{
+    struct g *gp = container_of(t, struct g, run.timer);
+    if (!wait_claim(gp, t->ticket))
+        return;
+    store_relaxed(&gp->run.wait_result, WAIT_TIME_UP);
+    ready(mp, gp);
+}
+
+int wait_park_until(struct m *mp, struct g *gp, int64_t when)
+{
+    if (when == TIME_NEVER)
+        return wait_park(mp, gp);
+    if (unlikely(gp->scope != NULL) && wait_cancelled(gp))
+        return load_relaxed(&gp->run.wait_result);
+    if (unlikely(load_relaxed(&gp->flags) & G_THREAD)) {
+        wait_park_thread(gp, when);
+        return load_relaxed(&gp->run.wait_result);
+    }
+    struct timer *t = &gp->run.timer;
+    t->ticket = load_relaxed(&gp->token) | TOKEN_ARMED; /* the wait may have been ended already */
+    t->fire = time_up;
+    timer_set(mp, t, when);
+    park(mp, gp);
+    int r = load_relaxed(&gp->run.wait_result);
+    if (r != WAIT_TIME_UP)
+        timer_cancel(t);
+    return r;
+}
