@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT
+// Waiting for descriptors. The essay is in netpoll.c; what an operating system must supply is in os/poller.h.
+//
+// A wait for one descriptor:
+//
+//     struct poll_desc *d;  struct poll_seen seen;
+//     r = netpoll_begin(fd, &d);                    -EBADF for what can be no descriptor
+//     do {
+//         seen = netpoll_see(d, side);              before the attempt
+//         attempt the operation without blocking; if it did not answer -EAGAIN: done
+//         r = netpoll_wait(fd, d, side, seen, &waited);
+//     } while (r == 0);
+//
+// A wait for several things (select), the descriptor being one of them:
+//
+//     r = netpoll_check(fd, side, &w);              1 ready · 0 not · -EBADF …; prepares w
+//     ticket = wait_arm_cancellable(gp, WAIT_SELECT);
+//     r = netpoll_add(&w, gp, ticket);              0 queued · -EAGAIN look again · -EBADF closed meanwhile
+//     wait_park_until(mp, gp, the earliest of the select's own limits and netpoll_until(&w));
+//     netpoll_remove(&w);                           always, for each w that netpoll_add has queued
+//     w.result                                      NETPOLL_NONE: not this one · NETPOLL_LOOK: netpoll_check again,
+//                                                   it may be ready · -EBADF: closed
+//
+// netpoll_check makes system calls and is called outside of sections; netpoll_add and netpoll_remove inside, with no lock
+// of the rank of descriptors or above held.
+#pragma once
+
+#include "base/atomic.h"
+#include "base/compiler.h"
+#include "os/lock.h"
+#include "sched/g.h"
+
+enum poll_side { POLL_READ, POLL_WRITE };
+
+/* What netpoll_waiter.result says beside a negative errno. */
+enum { NETPOLL_NONE = 0, NETPOLL_LOOK = 1 };
+
+struct netpoll_waiter {
+    struct netpoll_waiter *next, *prev; /* under the descriptor's lock, as all but result */
+    struct poll_desc *desc;
+    struct g *gp;
+    uint64_t ticket;
+    uint32_t generation, edge; /* as of netpoll_check; see poll_seen */
+    int result;                /* by whoever claims the ticket on behalf of this one; read after the wake-up */
+    uint8_t side;              /* enum poll_side */
+    bool queued;
+    bool looks;                /* only looks and need not take what is there: does not use up a wake-up */
+};
+
+/* What was known before an attempt: if it is still so at the time of waiting, nothing has been missed. */
+struct poll_seen {
+    uint32_t generation; /* of the descriptor: goes on at each close */
+    uint32_t edge;       /* of the side: goes on at each change to ready */
+};
+
+struct poll_queue {
+    struct netpoll_waiter *first, *last; /* under lock; first is read by those who only look */
+    _Atomic uint32_t edge;    /* written under lock; release, pairs with the acquire in netpoll_see */
+    _Atomic uint32_t drained; /* the edge as of an operation that took all there was; relaxed, by anyone */
+    _Atomic int64_t until;    /* the deadline, 0 if none; written under lock */
+};
+
+/* How a descriptor is dealt with: a guess, for its number may stand for another file by now. */
+enum poll_kind {
+    KIND_UNKNOWN,
+    KIND_SOCKET, /* MSG_DONTWAIT works */
+    KIND_STREAM, /* a pipe or the like: pollable */
+    KIND_FILE,   /* always ready: its calls are handed off */
+};
+
+/*
+ * One for each descriptor number, type-stable: made when the number is first used here and never freed.
+ */
+struct poll_desc {
+    struct lock lock;             /* RANK_FD */
+    _Atomic uint32_t generation;  /* written under lock; acquire, pairs with the release in netpoll_close */
+    _Atomic uint8_t kind;         /* enum poll_kind; relaxed, by anyone */
+    _Atomic uint8_t hung_up;      /* the peer has ended its side: no `drained`. Relaxed */
+    _Atomic bool registered;      /* with the poller, as far as is known. Written under lock */
+    _Atomic bool ours;            /* the library made it, so `registered` is trusted for a while */
+    _Atomic bool busy;            /* somebody is inside a call that might block; see fd.c */
+    bool suspect;                 /* on the list of those to be verified; under the list's lock */
+    uint32_t parks;               /* waits there ever were; under lock */
+    uint32_t parks_seen;          /* and when last verified; under the list's lock */
+    struct poll_desc *suspect_next; /* under the list's lock */
+    struct poll_queue side[2];    /* by enum poll_side */
+} __attribute__((aligned(CACHE_LINE)));
+
+/* --- one descriptor --- */
+
+/* The record of fd; -EBADF if it cannot be a descriptor's number, -ENOMEM, or why there is no poller (-EMFILE). On any
+ * stack. */
+int netpoll_begin(int fd, struct poll_desc **d);
+
+static always_inline struct poll_seen netpoll_see(struct poll_desc *d, enum poll_side side)
+{
+    return (struct poll_seen){
+        .edge = load_acquire(&d->side[side].edge), /* pairs with the release in netpoll_dispatch */
+        .generation = load_acquire(&d->generation),
+    };
+}
+
+/* An operation on a stream took less than it asked for: until the next edge there is nothing to be had. */
+static always_inline void netpoll_drained(struct poll_desc *d, enum poll_side side, struct poll_seen seen)
+{
+    store_relaxed(&d->side[side].drained, seen.edge);
+}
+
+/* True if an attempt would be in vain as far as is known. */
+static always_inline bool netpoll_is_drained(struct poll_desc *d, enum poll_side side, struct poll_seen seen)
+{
+    return load_relaxed(&d->side[side].drained) == seen.edge &&
+           load_relaxed(&d->registered) && !load_relaxed(&d->hung_up);
+}
+
+/* The deadline of the side has passed. */
+bool netpoll_late(struct poll_desc *d, enum poll_side side);
+
+/*
+ * Waits for an edge on the side. Outside of a section. 0: try again, perhaps without success · -EBADF: closed · -EPERM: always
+ * ready, that is, a file · -ETIMEDOUT: the deadline · what the scope says · -ENOMEM, -ENOSPC, -EMFILE. *waited: true from the
+ * second wait of an operation on, so that it does not lose its place in the queue. May park; any thread.
+ */
+int netpoll_wait(int fd, struct poll_desc *d, enum poll_side side, struct poll_seen seen, bool *waited);
+
+/* An operation has succeeded, and there may be more to be had: the next waiter may try. Outside of a section. */
+void netpoll_pass_on_slow(struct poll_desc *d, enum poll_side side);
+
+static always_inline void netpoll_pass_on(struct poll_desc *d, enum poll_side side)
+{
+    if (unlikely(__atomic_load_n(&d->side[side].first, __ATOMIC_RELAXED) != NULL))
+        netpoll_pass_on_slow(d, side);
+}
+
+/* fd is new, and the library has made it: whatever was known of the number is forgotten. Outside of a section. */
+void netpoll_fresh(int fd, enum poll_kind kind);
+
+/* fd is about to be closed: wakes all waiters with -EBADF. Outside of a section. Returns the record, or NULL. */
+void netpoll_close(int fd);
+
+/* Sets the deadlines (0: none) and lets waiters look at them. Outside of a section. */
+int netpoll_set_until(int fd, int64_t read_by, int64_t write_by);
+
+/* --- one of several --- */
+
+/* 1 ready (also: hung up, past its deadline, or a file) · 0 not ready · -EBADF · -ENOMEM, -ENOSPC, -EMFILE. */
+int netpoll_check(int fd, enum poll_side side, struct netpoll_waiter *w);
+int netpoll_add(struct netpoll_waiter *w, struct g *gp, uint64_t ticket);
+void netpoll_remove(struct netpoll_waiter *w);
+
+/* The deadline, TIME_NEVER if none. A change of it is an edge (NETPOLL_LOOK). */
+int64_t netpoll_until(const struct netpoll_waiter *w);
+
+/* --- for the scheduler --- */
+
+#define NETPOLL_EVENTS 256
+
+struct os_event;
+
+/* How many waits there are: while there are any, somebody must poll. */
+extern _Atomic int netpoll_waits;
+
+static always_inline bool netpoll_wanted(void)
+{
+    return load_relaxed(&netpoll_waits) != 0;
+}
+
+/*
+ * Looks without blocking and makes goroutines ready: on mp's P, or, if mp is NULL or has none, through the global
+ * queue. On a system stack; in a section if mp is given. Returns how many.
+ */
+int netpoll_now(struct m *mp);
+
+/* Sleeps until there are events, netpoll_interrupt, or `when`. The events are kept for netpoll_deliver. One thread at a
+ * time: sched.poller. */
+void netpoll_sleep(int64_t when);
+int netpoll_deliver(struct m *mp);
+
+/* The thread in netpoll_sleep comes out of it, or the next one does not go in. */
+void netpoll_interrupt(void);
+
+/* When somebody last polled, on os_now's clock: sysmon does it if it is long ago. */
+extern _Atomic int64_t netpoll_when;
