@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+struct arch_args {
+    uint64_t integer[8];
+    struct {
+        uint64_t half[2];
+    } vector[8];
+};
+_Static_assert(sizeof(struct arch_args) == 192, "launch.S");
+
+static always_inline void arch_pause(void)
+{
+    __asm__ volatile("isb" ::: "memory"); /* yield is a no-op on most; isb waits some 10 ns */
+}
+
+/* volatile and not a C access to m_tls: the compiler takes the address of a thread-local for a constant of
+ * the function, and a goroutine that parks in it may go on in another thread. */
+static always_inline struct m *m_self(void)
+{
+    struct m *mp;
+    uintptr_t offset;
+    __asm__ volatile("adrp %1, :gottprel:m_tls\n\t"
+                     "mrs %0, tpidr_el0\n\t"
+                     "ldr %1, [%1, :gottprel_lo12:m_tls]\n\t"
+                     "ldr %0, [%0, %1]"
+                     : "=&r"(mp), "=&r"(offset));
+    return mp;
+}
