@@ -382,7 +382,14 @@ GO_EXPORT void go_yield(void)
     } else if (pp->until_fair == 0 || load_relaxed(&sched.global_size) > 0 ||
                load_relaxed(&pp->timers.next) != TIME_NEVER) {
         store_relaxed(&gp->status, G_RUNNABLE);
-        runq_push(pp, gp);
+        if (load_relaxed(&sched.global_size) > 0) {
+            /* Behind those that wait there, or the ring's next would be gp again, sixty times. */
+            lock_take(&sched.lock);
+            global_push_locked(gp);
+            lock_release(&sched.lock);
+        } else {
+            runq_push(pp, gp);
+        }
         switch_to_g0(mp, gp);
         mp = m_self();
         switch_done(mp);
