@@ -9,16 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sched/defer.h"
 #include "sched/fatal.h"
 #include "sched/init.h"
 #include "sched/sched.h"
 #include "sched/section.h"
-
-struct deferred {
-    struct deferred *next;
-    void (*fn)(void *);
-    void *arg;
-};
 
 /* POSIX asks for four rounds of destructors, which may set values again. */
 #define DESTROY_ROUNDS 4
@@ -65,8 +60,8 @@ GO_EXPORT int go_defer(void (*fn)(void *), void *arg)
     struct deferred *d = roomy_realloc(NULL, sizeof *d);
     if (!d)
         return -12; /* ENOMEM */
-    *d = (struct deferred){ gp->run.defers, fn, arg };
-    gp->run.defers = d;
+    *d = (struct deferred){ .fn = fn, .arg = arg };
+    defer_push(gp, d);
     return 0;
 }
 
@@ -155,7 +150,8 @@ static noinline void run_defers(struct g *gp)
 {
     while (gp->run.defers) {
         struct deferred d = *gp->run.defers;
-        system_stack_call(free, gp->run.defers);
+        if (!d.on_stack)
+            system_stack_call(free, gp->run.defers);
         gp->run.defers = d.next;
         d.fn(d.arg);
     }

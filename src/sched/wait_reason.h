@@ -7,7 +7,14 @@
     _(WAIT_NONE, "")                                                                               \
     _(WAIT_SLEEP, "sleep")                                                                         \
     _(WAIT_FOREVER, "select (no cases)")                                                           \
-    _(WAIT_WORLD, "GOMAXPROCS updated")
+    _(WAIT_WORLD, "GOMAXPROCS updated")                                                            \
+    _(WAIT_MUTEX, "sync.Mutex.Lock")                                                               \
+    _(WAIT_RWMUTEX_RLOCK, "sync.RWMutex.RLock")                                                    \
+    _(WAIT_RWMUTEX_LOCK, "sync.RWMutex.Lock")                                                      \
+    _(WAIT_COND, "sync.Cond.Wait")                                                                 \
+    _(WAIT_WAITGROUP, "sync.WaitGroup.Wait")                                                       \
+    _(WAIT_SEM, "semacquire")                                                                      \
+    _(WAIT_SCOPE, "scope close")
 
 enum wait_reason {
 #define _(name, text) name,

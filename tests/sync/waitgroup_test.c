@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: MIT
+// go_waitgroup and go_once.
+#include <goroutine.h>
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "test.h"
+
+static void worker(go_waitgroup *before, go_waitgroup *after, int *n)
+{
+    __atomic_fetch_add(n, 1, __ATOMIC_RELAXED);
+    go_waitgroup_done(before);
+    go_waitgroup_wait(after);
+    __atomic_fetch_add(n, 1, __ATOMIC_RELAXED);
+    go_waitgroup_done(before);
+}
+
+/* Groups are used over and over. */
+TEST(round_after_round)
+{
+    enum { N = 16 };
+    go_waitgroup a = { 0 }, b = { 0 };
+    for (int round = 0; round < 50; round++) {
+        int n = 0;
+        go_waitgroup_add(&a, N);
+        go_waitgroup_add(&b, 1);
+        for (int i = 0; i < N; i++)
+            go(worker, &a, &b, &n);
+        go_waitgroup_wait(&a);
+        CHECK_EQ(__atomic_load_n(&n, __ATOMIC_RELAXED), N);
+        go_waitgroup_add(&a, N);
+        go_waitgroup_done(&b);
+        go_waitgroup_wait(&a);
+        CHECK_EQ(__atomic_load_n(&n, __ATOMIC_RELAXED), 2 * N);
+    }
+    CHECK_EQ(a.state, 0);
+    CHECK_EQ(a.waiters, 0);
+}
+
+static void finish(go_waitgroup *wg)
+{
+    go_waitgroup_done(wg);
+}
+
+/* The one that waits may free it at once. */
+TEST(freed_after_wait)
+{
+    for (int i = 0; i < 2000; i++) {
+        go_waitgroup *wg = calloc(1, sizeof *wg);
+        go_waitgroup_add(wg, 2);
+        go(finish, wg);
+        go(finish, wg);
+        go_waitgroup_wait(wg);
+        free(wg);
+    }
+}
+
+static void waiter(go_waitgroup *wg, go_waitgroup *done)
+{
+    go_waitgroup_wait(wg);
+    go_waitgroup_done(done);
+}
+
+TEST(many_wait)
+{
+    enum { N = 1000 };
+    go_waitgroup wg = { 0 }, done = { 0 };
+    go_waitgroup_add(&wg, 1);
+    go_waitgroup_add(&done, N);
+    for (int i = 0; i < N; i++)
+        go(waiter, &wg, &done);
+    go_waitgroup_done(&wg);
+    go_waitgroup_wait(&done);
+}
+
+static void *thread_waits(void *arg)
+{
+    go_waitgroup_wait(arg);
+    return NULL;
+}
+
+TEST(a_thread_waits)
+{
+    go_waitgroup wg = { 0 };
+    pthread_t t;
+    go_waitgroup_add(&wg, 3);
+    REQUIRE(pthread_create(&t, NULL, thread_waits, &wg) == 0);
+    for (int i = 0; i < 3; i++)
+        go(finish, &wg);
+    go_waitgroup_wait(&wg);
+    go_block_enter();
+    pthread_join(t, NULL);
+    go_block_leave();
+}
+
+TEST(zero_does_not_wait)
+{
+    go_waitgroup wg = { 0 };
+    go_waitgroup_wait(&wg);
+    go_waitgroup_add(&wg, 5);
+    go_waitgroup_add(&wg, -5);
+    go_waitgroup_wait(&wg);
+}
+
+CHILD(below_zero)
+{
+    go_waitgroup wg = { 0 };
+    go_waitgroup_add(&wg, 1);
+    go_waitgroup_done(&wg);
+    go_waitgroup_done(&wg);
+}
+
+CHILD(never_done)
+{
+    go_waitgroup wg = { 0 };
+    go_waitgroup_add(&wg, 1);
+    go_waitgroup_wait(&wg);
+}
+
+TEST(misuse_is_fatal)
+{
+    struct test_result r = test_run_child("below_zero", NULL);
+    CHECK_EQ(r.status, 2);
+    CHECK_CONTAINS(r.output, "fatal error: sync: negative WaitGroup counter\n");
+    r = test_run_child("never_done", NULL);
+    CHECK_EQ(r.status, 2);
+    CHECK_CONTAINS(r.output, "all goroutines are asleep - deadlock!");
+    CHECK_CONTAINS(r.output, "[sync.WaitGroup.Wait]");
+}
+
+/* --- once --- */
+
+static void count(void *arg)
+{
+    ++*(int *)arg;
+    go_yield(); /* others come meanwhile, and must wait */
+}
+
+static void use_once(go_once *once, int *n, go_waitgroup *wg)
+{
+    go_once_do(once, count, n);
+    CHECK_EQ(*n, 1);
+    go_waitgroup_done(wg);
+}
+
+TEST(once_only)
+{
+    go_once once = { 0 };
+    go_waitgroup wg = { 0 };
+    int n = 0;
+    go_waitgroup_add(&wg, 10);
+    for (int i = 0; i < 10; i++)
+        go(use_once, &once, &n, &wg);
+    go_waitgroup_wait(&wg);
+    CHECK_EQ(n, 1);
+}
+
+static void count_and_exit(void *arg)
+{
+    ++*(int *)arg;
+    go_exit();
+}
+
+static void note_end(void *arg)
+{
+    go_waitgroup_done(arg);
+}
+
+static void exits_in_once(go_once *once, int *n, go_waitgroup *wg)
+{
+    go_defer(note_end, wg);
+    go_once_do(once, count_and_exit, n);
+    CHECK(!"comes here");
+}
+
+/* As in Go, a function that ends its goroutine has been called, and others go on. */
+TEST(once_ends_goroutine)
+{
+    go_once once = { 0 };
+    go_waitgroup wg = { 0 };
+    int n = 0;
+    go_waitgroup_add(&wg, 1);
+    go(exits_in_once, &once, &n, &wg);
+    go_waitgroup_wait(&wg);
+    go_once_do(&once, count_and_exit, &n);
+    CHECK_EQ(n, 1);
+}
+
+static void defers(void *arg)
+{
+    go_defer(note_end, arg);
+}
+
+static void defers_in_once(go_once *once, go_waitgroup *wg)
+{
+    go_once_do(once, defers, wg);
+    CHECK(wg->state != 0); /* not before the goroutine's end */
+}
+
+TEST(once_defers)
+{
+    go_once once = { 0 };
+    go_waitgroup wg = { 0 };
+    go_waitgroup_add(&wg, 1);
+    go(defers_in_once, &once, &wg);
+    go_waitgroup_wait(&wg);
+}
+
+static void again(void *arg)
+{
+    go_once_do(arg, again, arg);
+}
+
+CHILD(once_within)
+{
+    go_once once = { 0 };
+    go_once_do(&once, again, &once);
+}
+
+TEST(once_within_itself)
+{
+    struct test_result r = test_run_child("once_within", NULL);
+    CHECK_EQ(r.status, 2);
+    CHECK_CONTAINS(r.output, "all goroutines are asleep - deadlock!");
+}
