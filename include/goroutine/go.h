@@ -86,9 +86,11 @@ void go_block_leave(void);
 __attribute__((noreturn, format(printf, 1, 2))) void go_fatal(const char *format, ...);
 
 /*
- * Writes a report on every goroutine to fd: number, state, how long it has waited, frames, and where it was
- * launched. The others are held at their next call into the library meanwhile; of those that run, the frames are not known.
- * Returns 0 or what write(2) said, as a negative errno. Never parks; from any thread.
+ * Writes a report on every goroutine to fd, the caller's first: number, state, how long it has waited, name, frames, and the
+ * statement that launched it; ten and more that are alike make one entry. The others are held at their next call into
+ * the library while their frames are collected, a few microseconds for each, and go on while the report is
+ * written. Threads that run a goroutine are interrupted by a signal to ask for its frames; as with any signal, their sleeping system
+ * calls may return EINTR. Returns 0, what write(2) said, as a negative errno, or -ENOMEM. Never parks; from any thread.
  */
 int go_traceback(int fd);
 

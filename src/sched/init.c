@@ -31,7 +31,7 @@ size_t main_stack_size;
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static struct m m0;
-static struct g main_g = { .status = G_RUNNING, .flags = G_MAIN, .id = 1 };
+struct g main_g = { .status = G_RUNNING, .flags = G_MAIN, .id = 1 };
 
 static void after_fork_in_child(void)
 {

@@ -56,6 +56,7 @@ struct sched {
 };
 
 extern struct sched sched;
+extern struct g main_g; /* goroutine 1; of no slab, so g_for_each does not know it */
 
 /* Ids 1 … 15 make the first batch, of which main takes the first. */
 #define ID_BATCH 16

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+#include "debug/text.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "os/linux/syscall.h"
+#include "os/vm.h"
+
+#define INTERRUPTED (-4) /* EINTR */
+#define AGAIN (-11)      /* EAGAIN */
+
+void out_open(struct out *o, int fd)
+{
+    o->fd = fd;
+    o->error = 0;
+    o->used = 0;
+    o->sink = NULL;
+}
+
+void out_flush(struct out *o)
+{
+    size_t done = 0;
+    if (o->sink) {
+        o->sink(o->sink_arg, o->buffer, o->used);
+        done = o->used;
+    }
+    while (done < o->used && !o->error) {
+        long n = SYSCALL3(SYS_write, o->fd, o->buffer + done, o->used - done);
+        if (n >= 0) {
+            done += (size_t)n;
+        } else if (n == AGAIN) {
+            /* Somebody made it non-blocking. A report that waits is better than half of one. */
+            struct {
+                int fd;
+                short events, revents;
+            } poll = { .fd = o->fd, .events = 4 /* POLLOUT */ };
+            struct {
+                int64_t s, ns;
+            } timeout = { 1, 0 };
+            SYSCALL6(SYS_ppoll, &poll, 1, &timeout, 0, 8, 0);
+        } else if (n != INTERRUPTED) {
+            o->error = (int)n;
+        }
+    }
+    o->used = 0;
+}
+
+void out_bytes(struct out *o, const char *text, size_t size)
+{
+    while (size > 0) {
+        size_t n = sizeof o->buffer - o->used;
+        if (n > size)
+            n = size;
+        memcpy(o->buffer + o->used, text, n);
+        o->used += n;
+        text += n;
+        size -= n;
+        if (o->used == sizeof o->buffer)
+            out_flush(o);
+    }
+}
+
+void out_str(struct out *o, const char *text)
+{
+    if (text)
+        out_bytes(o, text, strlen(text));
+}
+
+static void out_base(struct out *o, uint64_t n, unsigned base)
+{
+    char digits[24];
+    size_t at = sizeof digits;
+    do
+        digits[--at] = "0123456789abcdef"[n % base];
+    while ((n /= base) > 0);
+    out_bytes(o, digits + at, sizeof digits - at);
+}
+
+void out_u64(struct out *o, uint64_t n)
+{
+    out_base(o, n, 10);
+}
+
+void out_hex(struct out *o, uint64_t n)
+{
+    out_str(o, "0x");
+    out_base(o, n, 16);
+}
+
+void out_f(struct out *o, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    for (const char *at = format; *at; at++) {
+        if (*at != '%') {
+            size_t n = strcspn(at, "%");
+            out_bytes(o, at, n);
+            at += n - 1;
+            continue;
+        }
+        switch (*++at) {
+        case 's':
+            out_str(o, va_arg(args, const char *));
+            break;
+        case 'd': {
+            int n = va_arg(args, int);
+            if (n < 0)
+                out_str(o, "-");
+            out_u64(o, n < 0 ? (uint64_t) - (int64_t)n : (uint64_t)n);
+            break;
+        }
+        case 'u':
+            out_u64(o, va_arg(args, unsigned));
+            break;
+        case 'l':
+            if (*++at == 'x')
+                out_hex(o, va_arg(args, uint64_t));
+            else
+                out_u64(o, va_arg(args, uint64_t));
+            break;
+        default:
+            out_bytes(o, at, 1);
+        }
+    }
+    va_end(args);
+}
+
+void out_escaped(struct out *o, const char *text, bool html)
+{
+    for (; text && *text; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (html) {
+            if (c == '<')
+                out_str(o, "&lt;");
+            else if (c == '&')
+                out_str(o, "&amp;");
+            else
+                out_bytes(o, text, 1);
+        } else if (c == '"' || c == '\\') {
+            char pair[2] = { '\\', (char)c };
+            out_bytes(o, pair, 2);
+        } else if (c < ' ') {
+            char code[6] = { '\\', 'u', '0', '0', "0123456789abcdef"[c >> 4],
+                             "0123456789abcdef"[c & 15] };
+            out_bytes(o, code, 6);
+        } else {
+            out_bytes(o, text, 1);
+        }
+    }
+}
+
+bool arena_open(struct arena *a, size_t reserve)
+{
+    *a = (struct arena){ .base = vm_map(reserve, 0), .size = reserve };
+    return a->base != NULL;
+}
+
+void *arena_get(struct arena *a, size_t size)
+{
+    size = (size + 15) & ~(size_t)15;
+    if (!a->base || size > a->size - a->used)
+        return NULL;
+    void *p = a->base + a->used;
+    a->used += size;
+    return p;
+}
+
+void arena_close(struct arena *a)
+{
+    if (a->base)
+        vm_unmap(a->base, a->size);
+    *a = (struct arena){ 0 };
+}

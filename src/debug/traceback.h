@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+// What tracebacks, the leak check and the page have in common: a list of all goroutines, those alike folded.
+#pragma once
+
+#include "debug/symbol.h"
+#include "debug/unwind.h"
+
+struct m;
+struct g;
+struct go_site;
+
+#define FOLD 10        /* from so many alike on there is one entry */
+#define NAME_MOST 48
+
+/* Goroutines that are alike in all that is shown but their numbers. */
+struct group {
+    struct group *chain;  /* same hash */
+    struct group *next;   /* all of them, as found */
+    uint64_t hash;
+    uint64_t count;
+    uint64_t ids[FOLD];       /* of the lowest so many, rising; what follows goes with them */
+    uint64_t creators[FOLD];
+    int64_t since[FOLD];      /* waiting since, os_now's clock; 0 if it does not */
+    const struct go_site *site;
+    void (*fn)(void);         /* of those that have not run yet */
+    uint8_t status, reason, flags;
+    bool blocking;            /* between go_block_enter and leave */
+    bool trim;                /* the innermost frames are the library's */
+    bool unknown;             /* it runs, and nobody could ask it where */
+    char name[NAME_MOST];
+    uint32_t frame_count, elided;
+    uint32_t first, end;      /* of the frames, those to show; set by listing_finish */
+    uintptr_t *pc;
+};
+
+#define GROUP_BUCKETS 4096
+
+struct listing {
+    struct arena arena;
+    struct group *groups, **last;
+    struct group *buckets[GROUP_BUCKETS];
+    uint64_t count;      /* goroutines in it */
+    uint64_t unwound;
+    uint64_t full;       /* goroutines that found no room */
+    const struct g *leave_out;
+    struct m *caller;
+    bool with_running;   /* ask the threads of those that run */
+};
+
+/* Memory for a list. */
+bool listing_open(struct listing *l);
+/* All goroutines but leave_out; the world is stopped, or as good as. On a system stack. */
+void listing_take(struct listing *l);
+void listing_close(struct listing *l);
+
+/* Stops the world for the time of listing_take. Outside of a section, not on a goroutine's small stack. Not for goroutines:
+ * see go_traceback. */
+void listing_take_live(struct listing *l, struct m *mp);
+
+/* Finds all symbols, folds what looks the same with them, and orders the groups by their first number. */
+void listing_finish(struct listing *l, struct symbols *s);
+
+/* "chan receive, 3 minutes" */
+void group_state(struct out *o, const struct group *g, unsigned which, int64_t now);
+/* Frames and origin. */
+void group_frames(struct out *o, struct symbols *s, const struct group *g, unsigned which);

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: MIT
+// Walking stacks with the unwinder of the compiler's runtime (libgcc, or LLVM's), which every C program has at hand and which
+// reads the same tables as debuggers do. Its search for tables takes no lock in glibc 2.35 and later.
+//
+// Rejected: following frame pointers, which optimised code does not keep; an interpreter of CFI of our own, a thousand lines
+// for the same result.
+//
+// "Goroutines that run"
+//
+// Only the thread itself can say where it is. It is sent a real-time signal that the program has no handler for; the handler
+// walks its own stack, through the frame of the signal, to what was interrupted. The signal interrupts system calls as
+// any handler with SA_RESTART does, and that is the price of asking. A thread that has it blocked does not answer in
+// time; nothing waits for it then. TSan delays signals until it likes: there nobody is asked.
+#include "debug/unwind.h"
+
+#include <signal.h>
+#include <string.h>
+#include <unwind.h>
+
+#include "arch/arch.h"
+#include "os/linux/syscall.h"
+#include "os/os.h"
+#include "sched/m.h"
+
+#define PATIENCE 100000000ll /* ns for a thread to answer */
+#define MOST 100000          /* frames walked */
+
+struct walk {
+    struct frames *f;
+    bool skip;          /* until the frame of arch_unwind_from */
+    uint32_t next;      /* where in the bottom ring the next one goes */
+    uint32_t total;
+};
+
+static void walk_begin(struct walk *w, struct frames *f)
+{
+    *w = (struct walk){ .f = f };
+    f->count = f->elided = 0;
+    f->interrupted = false;
+}
+
+static _Unwind_Reason_Code visit(struct _Unwind_Context *context, void *arg)
+{
+    struct walk *w = arg;
+    struct frames *f = w->f;
+    int exact = 0;
+    uintptr_t pc = _Unwind_GetIPInfo(context, &exact);
+    if (pc == 0)
+        return _URC_END_OF_STACK;
+    if (w->skip) {
+        uintptr_t start = (uintptr_t)arch_unwind_from;
+        if (pc >= start && pc < start + 128)
+            w->skip = false;
+        return _URC_NO_REASON;
+    }
+    if (exact) { /* the frame of a signal has led here: what came before is the handler */
+        walk_begin(w, f);
+        f->interrupted = true;
+        pc++;
+    }
+    if (w->total < FRAMES_TOP)
+        f->pc[w->total] = pc;
+    else
+        f->pc[FRAMES_TOP + (w->total - FRAMES_TOP) % FRAMES_BOTTOM] = pc;
+    return ++w->total < MOST ? _URC_NO_REASON : _URC_END_OF_STACK;
+}
+
+/* Puts the ring of the bottom frames in order. */
+static void walk_end(struct walk *w)
+{
+    struct frames *f = w->f;
+    if (w->total <= FRAMES_TOP + FRAMES_BOTTOM) {
+        f->count = w->total;
+        return;
+    }
+    uintptr_t ring[FRAMES_BOTTOM];
+    uint32_t first = (w->total - FRAMES_TOP) % FRAMES_BOTTOM;
+    memcpy(ring, f->pc + FRAMES_TOP, sizeof ring);
+    for (uint32_t i = 0; i < FRAMES_BOTTOM; i++)
+        f->pc[FRAMES_TOP + i] = ring[(first + i) % FRAMES_BOTTOM];
+    f->count = FRAMES_TOP + FRAMES_BOTTOM;
+    f->elided = w->total - f->count;
+}
+
+void unwind_self(struct frames *f)
+{
+    struct walk w;
+    walk_begin(&w, f);
+    _Unwind_Backtrace(visit, &w);
+    walk_end(&w);
+}
+
+static void from_here(void *arg)
+{
+    _Unwind_Backtrace(visit, arg);
+    compiler_barrier(); /* no tail call: this frame is what the caller of arch_unwind_from is found by */
+}
+
+void unwind_parked(struct frames *f, void *sp)
+{
+    struct walk w;
+    walk_begin(&w, f);
+    w.skip = true;
+    arch_unwind_from(sp, from_here, &w);
+    walk_end(&w);
+}
+
+/* --- running ones --- */
+
+enum { IDLE, ASKED, ANSWERING, ANSWERED };
+
+static struct {
+    _Atomic int state;
+    struct g *gp;
+    int tid;
+    struct frames frames;
+} request;
+
+static void on_request(int signo, siginfo_t *info, void *context)
+{
+    (void)signo, (void)info, (void)context;
+    int asked = ASKED;
+    struct m *mp = m_self();
+    if (load_acquire(&request.state) != ASKED || request.tid != os_gettid() || mp->cur != request.gp ||
+        !cas_acq_rel(&request.state, &asked, ANSWERING))
+        return;
+    unwind_self(&request.frames);
+    store_release(&request.state, ANSWERED); /* pairs with the acquire in unwind_running */
+}
+
+/* The signal, or 0. */
+static int request_signal(void)
+{
+    static int chosen;
+    if (chosen)
+        return chosen;
+    for (int signo = SIGRTMAX; signo >= SIGRTMIN; signo--) {
+        struct sigaction old;
+        if (sigaction(signo, NULL, &old) != 0 || (old.sa_flags & SA_SIGINFO) ||
+            old.sa_handler != SIG_DFL)
+            continue;
+        struct sigaction action = { .sa_sigaction = on_request,
+                                    .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART };
+        sigfillset(&action.sa_mask);
+        if (sigaction(signo, &action, NULL) == 0)
+            return chosen = signo;
+    }
+    return 0;
+}
+
+bool unwind_running(struct frames *f, struct g *gp, int tid)
+{
+    int signo = HAVE_TSAN ? 0 : request_signal();
+    if (!signo)
+        return false;
+    request.gp = gp;
+    request.tid = tid;
+    store_release(&request.state, ASKED);
+    long error = SYSCALL3(SYS_tgkill, SYSCALL0(SYS_getpid), tid, signo);
+    int64_t until = os_now() + PATIENCE;
+    while (error == 0 && load_acquire(&request.state) != ANSWERED && os_now() < until)
+        os_thread_yield();
+    int asked = ASKED;
+    if (cas_acq_rel(&request.state, &asked, IDLE))
+        return false;
+    /* It is at it, and whoever walks a stack comes to an end. */
+    for (until += PATIENCE; load_acquire(&request.state) != ANSWERED;) {
+        if (os_now() >= until)
+            return false;
+        os_thread_yield();
+    }
+    *f = request.frames;
+    store_release(&request.state, IDLE);
+    return true;
+}

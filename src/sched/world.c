@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+// The stopped world: somebody wants to read the stacks of parked goroutines.
+//
+// Invariants, between world_stop and world_start
+//   - Every P's lock is held here, and the M of each that had one is outside of its section or waits at the next one: so no
+//     P is attached, stolen from, or switched.
+//   - A goroutine whose on_cpu reads 0 stays where it is: nobody but an M with a P picks it up.
+//   - User code goes on. A goroutine that runs does so until its next call into the library.
+//
+// Rejected: a flag that every switch looks at (a load on the hottest path, for something that is asked for once an hour);
+// signals to all threads (they interrupt system calls that have nothing to do with it).
+//
+// The nasty race. An M in its section may wait for its own P's lock, to give the P away, while the lock is held here and
+// the section is waited for: neither would go on. So a P that cannot be seized is let go of and tried again. For the
+// lock of a P that is not its own an M waits only when it has none (p_attach), and such an M is not waited for here.
+// In any case all of it ends after `patience`.
+//
+// The locks are taken without the note that the checker of the lock order keeps: a report may begin with any lock held.
+#include "sched/world.h"
+
+#include "arch/arch.h"
+#include "sched/sched.h"
+
+static _Atomic uint32_t busy;          /* 1: somebody stops the world */
+static bool held[PROCS_MAX];           /* P's lock is held by world_stop; by whoever has `busy` */
+static bool seized[PROCS_MAX];         /* and its M has been seized; the same */
+
+static bool take(struct lock *l, int64_t until)
+{
+    for (int i = 1;; i++) {
+        uint32_t none = 0;
+        if (atomic_compare_exchange_strong_explicit(&l->state, &none, 1, memory_order_acquire,
+                                                    memory_order_relaxed))
+            return true;
+        if (i % 64 == 0) {
+            if (os_now() >= until)
+                return false;
+            os_thread_yield();
+        }
+        arch_pause();
+    }
+}
+
+static void release(struct lock *l)
+{
+    if (atomic_exchange_explicit(&l->state, 0, memory_order_release) == 2)
+        lock_wake(l);
+}
+
+bool world_try(void)
+{
+    uint32_t none = 0;
+    return cas_acq_rel(&busy, &none, 1);
+}
+
+void world_release(void)
+{
+    store_release(&busy, 0); /* pairs with the acquire in world_try */
+}
+
+bool world_stop(struct m *mp, int64_t patience)
+{
+    int64_t until = os_now() + patience;
+    bool all = true;
+    for (uint32_t i = 0; i < load_acquire(&sched.p_count); i++) {
+        struct p *pp = load_acquire(&sched.ps[i]);
+        held[i] = seized[i] = false;
+        if (mp && mp->p == pp)
+            continue;
+        while ((held[i] = take(&pp->lock, until)) && !(seized[i] = p_seize(pp))) {
+            release(&pp->lock);
+            held[i] = false;
+            if (os_now() >= until)
+                break;
+            os_thread_yield();
+        }
+        all &= seized[i];
+    }
+    return all;
+}
+
+void world_start(void)
+{
+    uint32_t count = load_acquire(&sched.p_count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct p *pp = load_acquire(&sched.ps[i]);
+        if (seized[i])
+            p_unseize(pp);
+        if (held[i])
+            release(&pp->lock);
+        held[i] = seized[i] = false;
+    }
+}
+
+struct m *world_find_m(struct g *gp, int *tid)
+{
+    struct m *found = NULL;
+    bool locked = take(&sched.lock, os_now() + 10000000);
+    for (struct m *mp = sched.all_ms; mp && !found; mp = mp->all)
+        if (mp->cur == gp) {
+            found = mp;
+            *tid = mp->tid;
+        }
+    if (locked)
+        release(&sched.lock);
+    return found;
+}

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+// Stopping the world: no goroutine is switched in or out while somebody looks. The essay is in world.c.
+#pragma once
+
+#include "base/compiler.h"
+#include "sched/m.h"
+
+/* One stopped world at a time. Try it outside of a section, and yield the thread when it fails: who waits for it inside
+ * one holds up the one who has it. False: taken. */
+bool world_try(void);
+void world_release(void);
+
+/* Seizes every P but mp's own, which is safe as long as mp stays in its section; mp may have none. Tries for `patience`
+ * nanoseconds; false when some M did not leave its section in that time: then some goroutines may still be
+ * switched. Between world_try and world_release. */
+bool world_stop(struct m *mp, int64_t patience);
+void world_start(void);
+
+/* The M that runs gp, its thread's id in *tid; NULL if none does. In a stopped world. */
+struct m *world_find_m(struct g *gp, int *tid);

@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: MIT
+#include <goroutine.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "test.h"
+
+#define LONG (1000 * GO_SECOND)
+
+/* A tail call would leave no frame. */
+#define FRAME_ENDS() __asm__ volatile("")
+
+static char text[1 << 20];
+
+static const char *traceback(void)
+{
+    FILE *file = tmpfile();
+    REQUIRE(file);
+    CHECK_EQ(go_traceback(fileno(file)), 0);
+    rewind(file);
+    size_t n = fread(text, 1, sizeof text - 1, file);
+    text[n] = 0;
+    fclose(file);
+    return text;
+}
+
+static int count(const char *in, const char *what)
+{
+    int n = 0;
+    for (const char *at = in; (at = strstr(at, what)); at += strlen(what))
+        n++;
+    return n;
+}
+
+/* The entry that has `part` in it, with goroutine numbers, paths before tests/, and offsets taken out. */
+static const char *entry(const char *in, const char *part)
+{
+    static char out[8192];
+    const char *at = strstr(in, part);
+    if (!at)
+        return NULL;
+    const char *start = at;
+    while (start > in && !(start[-1] == '\n' && (start - 1 == in || start[-2] == '\n')))
+        start--;
+    const char *end = strstr(at, "\n\n");
+    size_t n = 0;
+    for (at = start; at < (end ? end : at + strlen(at)) && n < sizeof out - 1;) {
+        if (!strncmp(at, "goroutine ", 10)) {
+            memcpy(out + n, "goroutine N", 11);
+            n += 11;
+            at += 10 + strspn(at + 10, "0123456789");
+        } else if (!strncmp(at, " +0x", 4)) {
+            at += 4 + strspn(at + 4, "0123456789abcdef");
+        } else if (*at == '/' && strchr(" \t", at[-1])) {
+            const char *line = at + strcspn(at, "\n :");
+            const char *tests = strstr(at, "tests/debug/");
+            at = tests && tests < line ? tests : at + 1;
+        } else {
+            out[n++] = *at++;
+        }
+    }
+    out[n] = 0;
+    return out;
+}
+
+static __attribute__((noinline)) void nap(void)
+{
+    go_sleep(LONG);
+    FRAME_ENDS();
+}
+
+static __attribute__((noinline)) void sleeper(int depth)
+{
+    if (depth > 0)
+        sleeper(depth - 1);
+    else
+        nap();
+    FRAME_ENDS();
+}
+
+static void until_asleep(const char *part)
+{
+    while (!strstr(traceback(), part))
+        go_yield();
+}
+
+/* The whole entry of a parked goroutine, to the letter. */
+TEST(parked)
+{
+    int line = __LINE__ + 1;
+    go_with(((go_options){ .name = "reader" }), sleeper, 0);
+    until_asleep("[sleep] \"reader\"");
+    const char *e = entry(text, "\"reader\"");
+    /* Line numbers inside functions differ by compiler and optimisation; names and order do not. */
+    const char *golden[] = {
+        "goroutine N [sleep] \"reader\":", "go_sleep()",  NULL, "nap()", "tests/debug/traceback_test.c:",
+        "sleeper()", "tests/debug/traceback_test.c:",
+    };
+    for (size_t i = 0; i < sizeof golden / sizeof golden[0]; i++) {
+        e += strspn(e, "\t");
+        if (golden[i])
+            CHECK(!strncmp(e, golden[i], strlen(golden[i])));
+        e += strcspn(e, "\n") + 1;
+    }
+    char origin[128];
+    snprintf(origin, sizeof origin,
+             "created by test_body_parked at tests/debug/traceback_test.c:%d in goroutine N", line);
+    CHECK_STR(e, origin);
+}
+
+/* The caller's entry comes first. */
+TEST(caller_first)
+{
+    const char *t = traceback();
+    CHECK(!strncmp(t, "goroutine 1 [running]:\n", 23));
+    const char *e = entry(t, "goroutine 1 [running]");
+    CHECK_CONTAINS(e, "\ntraceback()\n");
+    CHECK_CONTAINS(e, "\ntest_body_caller_first()\n");
+    CHECK(!strstr(e, "unwind_self"));
+    CHECK(!strstr(e, "libc_start"));
+}
+
+static void quick(int n)
+{
+    (void)n;
+}
+
+TEST(never_run)
+{
+    go_with(((go_options){ .name = "fresh" }), quick, 1);
+    const char *t = traceback();
+    if (!strstr(t, "\"fresh\""))
+        return; /* another thread was quicker */
+    const char *e = entry(t, "\"fresh\"");
+    if (strstr(e, "[runnable]")) {
+        CHECK_CONTAINS(e, "goroutine N [runnable] \"fresh\":\n");
+        CHECK_CONTAINS(e, "created by test_body_never_run at ");
+    }
+}
+
+TEST(small_stack)
+{
+    go_with(((go_options){ .name = "tiny", .stack_size = 2048 }), sleeper, 1);
+    until_asleep("[sleep] \"tiny\"");
+    const char *e = entry(text, "\"tiny\"");
+    CHECK(count(e, "\nsleeper()\n") >= 1);
+}
+
+static void tell(int *done)
+{
+    traceback();
+    *done = 1;
+    FRAME_ENDS();
+}
+
+/* The report itself runs on the system's stack. */
+TEST(from_small_stack)
+{
+    static int done;
+    go_with(((go_options){ .name = "teller", .stack_size = 4096 }), tell, &done);
+    while (!done)
+        go_sleep(GO_MILLISECOND);
+    CHECK_CONTAINS(text, "[running] \"teller\":");
+    CHECK_CONTAINS(text, "\ntell()\n");
+}
+
+static void one_of_many(void)
+{
+    nap();
+    FRAME_ENDS();
+}
+
+TEST(folded)
+{
+    for (int i = 0; i < 1000; i++)
+        go(one_of_many);
+    until_asleep("[sleep]: 1000 alike: ");
+    CHECK_EQ(count(text, "one_of_many()"), 1);
+    const char *e = entry(text, "1000 alike");
+    CHECK_CONTAINS(e, "\none_of_many()\n");
+    CHECK_CONTAINS(e, " ...\n");
+}
+
+static volatile int stop;
+
+static __attribute__((noinline)) void spin(void)
+{
+    while (!stop)
+        __asm__ volatile("");
+}
+
+static void hog(int *running)
+{
+    __atomic_store_n(running, 1, __ATOMIC_RELEASE);
+    spin();
+    FRAME_ENDS();
+}
+
+/* One that runs on another thread tells where it is. */
+TEST(running_elsewhere)
+{
+    static int running;
+    go_with(((go_options){ .name = "hog" }), hog, &running);
+    while (!__atomic_load_n(&running, __ATOMIC_ACQUIRE))
+        go_sleep(GO_MILLISECOND);
+    const char *e = entry(traceback(), "\"hog\"");
+    stop = 1;
+    CHECK_CONTAINS(e, "goroutine N [running] \"hog\":\n");
+#ifdef __SANITIZE_THREAD__
+    CHECK_CONTAINS(e, "stack unavailable");
+#else
+    CHECK_CONTAINS(e, "\nspin()\n");
+    CHECK_CONTAINS(e, "\nhog()\n");
+#endif
+}
+
+static void locked(void)
+{
+    go_lock_thread();
+    nap();
+}
+
+TEST(locked_to_thread)
+{
+    go(locked);
+    until_asleep("[sleep, locked to thread]:");
+}
+
+static int stop_churn;
+static int churners;
+
+static void churn(int n)
+{
+    (void)n;
+    while (!__atomic_load_n(&stop_churn, __ATOMIC_ACQUIRE)) {
+        go(quick, 1);
+        go_yield();
+    }
+    __atomic_sub_fetch(&churners, 1, __ATOMIC_ACQ_REL);
+}
+
+/* Goroutines come, go and move while reports are made. */
+TEST(while_others_go_on)
+{
+    churners = 8;
+    for (int i = 0; i < 8; i++)
+        go(churn, i);
+    for (int i = 0; i < 20; i++) {
+        CHECK_CONTAINS(traceback(), "goroutine 1 [running]:");
+        go_sleep(GO_MILLISECOND);
+    }
+    __atomic_store_n(&stop_churn, 1, __ATOMIC_RELEASE);
+    while (__atomic_load_n(&churners, __ATOMIC_ACQUIRE) > 0)
+        go_sleep(GO_MILLISECOND);
+}
+
+TEST(bad_descriptor)
+{
+    CHECK_EQ(go_traceback(-1), -9); /* EBADF */
+}
+
+CHILD(dies)
+{
+    go_with(((go_options){ .name = "bystander" }), sleeper, 0);
+    go_yield();
+    go_sleep(10 * GO_MILLISECOND);
+    go_fatal("the end is %s", "near");
+}
+
+TEST(levels)
+{
+    struct test_result r = test_run_child("dies", "GOTRACEBACK=", NULL);
+    CHECK_EQ(r.status, 2);
+    CHECK_CONTAINS(r.output, "fatal error: the end is near\n\ngoroutine 1 [running]:\n");
+    CHECK_CONTAINS(r.output, "[sleep] \"bystander\":\n");
+    r = test_run_child("dies", "GOTRACEBACK=all", NULL);
+    CHECK_EQ(r.status, 2);
+    CHECK_CONTAINS(r.output, "[sleep] \"bystander\":\n");
+    r = test_run_child("dies", "GOTRACEBACK=single", NULL);
+    CHECK_EQ(r.status, 2);
+    CHECK_CONTAINS(r.output, "goroutine 1 [running]:\n");
+    CHECK(!strstr(r.output, "bystander"));
+    r = test_run_child("dies", "GOTRACEBACK=none", NULL);
+    CHECK_EQ(r.status, 2);
+    CHECK_STR(r.output, "fatal error: the end is near\n");
+    r = test_run_child("dies", "GOTRACEBACK=crash", NULL);
+    CHECK_EQ(r.status, 128 + 6);
+    CHECK_CONTAINS(r.output, "[sleep] \"bystander\":\n");
+}
+
+static int __attribute__((noinline)) deeper(volatile char *above, int n)
+{
+    volatile char here[128];
+    here[0] = (char)(n + above[0]);
+    int r = n < 1 << 30 ? deeper(here, n + 1) : 0;
+    return r + here[0];
+}
+
+static void bomb(void)
+{
+    char c = 0;
+    deeper(&c, 0);
+    FRAME_ENDS();
+}
+
+CHILD(overflows)
+{
+    go_with(((go_options){ .name = "bomb", .stack_size = 32 << 10 }), bomb);
+    go_sleep(LONG);
+}
+
+TEST(overflow_shows_frames)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    SKIP("the sanitizer reports the overflow itself");
+#endif
+    struct test_result r = test_run_child("overflows", "GOTRACEBACK=", NULL);
+    CHECK_EQ(r.status, 2);
+    CHECK_CONTAINS(r.output, "fatal error: stack overflow");
+    const char *e = entry(r.output, "[running] \"bomb\"");
+    REQUIRE(e);
+    CHECK_CONTAINS(e, "goroutine N [running] \"bomb\":\ndeeper()\n");
+    CHECK_CONTAINS(e, " frames elided...\n");
+    CHECK_CONTAINS(e, "\nbomb()\n");
+    CHECK_CONTAINS(e, "created by test_body_overflows at ");
+    CHECK_CONTAINS(r.output, "goroutine 1 [sleep]:\n");
+}
