@@ -28,10 +28,21 @@
  *
  * The callee cannot see how many bytes of arguments lie on the stack, C cannot ask a function type for its parameters,
  * and the preprocessor cannot take the arguments one by one, for it splits (struct point){ 1, 2 } at the comma.
- * But arguments are always the lowest thing in the caller's frame, and the struct go_launch lies in that frame too.
- * So what is between the stack pointer and the struct go_launch holds all the arguments, mostly little else, and is safe
- * to read. Where sanitizers move variables off the stack, the frame's own address is the limit. The number of
- * pieces between the commas bounds the registers.
+ * But arguments are always the lowest thing in the caller's frame: they end where its variables begin.
+ *
+ * With GCC that place has a name, alloca(0): it is the end of the area for arguments, whether the compiler pushes them or has
+ * reserved the area once and for all, and costs no more than keeping a frame pointer. Only must no pop of an earlier
+ * call's arguments be outstanding, for GCC would take the popped for the new ones' room; it pops all at the end of a
+ * basic block, and an empty asm goto ends one.
+ *
+ * Clang has no such name. Where a frame has variable-length arrays it pushes, and the arguments end where the
+ * stack pointer was at the statement. Otherwise it has reserved the area, the stack pointer does not move, and the end is
+ * unknown; but the struct go_launch is a variable of that frame, so what is between the stack pointer and it
+ * holds all the arguments, mostly little else, and is safe to read. Where sanitizers move variables off the stack the
+ * frame's own address takes its place. And overload resolution (Clang has it in C) tells whether all arguments are scalars,
+ * which bounds them: 32 bytes each, a _Complex long double.
+ *
+ * The number of pieces between the commas bounds the registers.
  *
  * Limits
  * - With Clang, fn must not have the type attribute noreturn: the code behind the statement would be dropped. The
@@ -62,9 +73,17 @@ struct go_site {
 	const char *file;
 	const char *function;
 	unsigned line;
-	unsigned stack_bytes;       /* upper bound on the bytes of stack arguments; UINT_MAX: see go_launch.limit */
+	unsigned stack_bytes;       /* upper bound on the bytes of stack arguments; UINT_MAX: go_launch.limit alone tells */
 	unsigned char integer_regs; /* upper bound on the integer argument registers in use: x86-64 0 to 6, AArch64 0 to 8 */
 	unsigned char vector_regs;  /* upper bound on the vector argument registers in use, 0 to 8 */
+	unsigned char limit;        /* enum go_limit */
+};
+
+/* What go_launch.limit is. */
+enum go_limit {
+	GO_LIMIT_END,    /* where the stack arguments end */
+	GO_LIMIT_LAUNCH, /* that, if it is above the stack pointer; else they end below the struct go_launch */
+	GO_LIMIT_FRAME   /* that, if it is above the stack pointer; else they end below go_launch.frame */
 };
 
 /* What go_newproc receives in the static chain register. Valid during the call only. */
@@ -73,7 +92,8 @@ struct go_launch {
 	const struct go_site *site;
 	const go_options *options; /* NULL: none given */
 	go_scope *scope;           /* of go_scope_go; else NULL */
-	const void *limit;         /* all stack arguments lie below; NULL: below the struct go_launch itself */
+	const void *limit;         /* see go_site.limit */
+	const void *frame;         /* see go_site.limit */
 };
 
 #define go_go(...) GO_LAUNCH_(((void *)0), ((void *)0), __VA_ARGS__)
@@ -164,18 +184,51 @@ static inline __attribute__((__always_inline__, __unused__)) const struct go_lau
 #else
 #define GO_HAS_FEATURE_(x) 0
 #endif
+#ifdef __x86_64__
+#define GO_READ_SP_ "mov %%rsp, %0"
+#else
+#define GO_READ_SP_ "mov %0, sp"
+#endif
+
+/* GCC ends a basic block here, and pops what earlier calls have left. */
+#ifdef __clang__
+#define GO_SETTLE_
+#else
+#define GO_SETTLE_ __label__ go_settled_; __asm__ goto("" : : : : go_settled_); go_settled_:
+#endif
+#define GO_SP_ \
+	__extension__({ GO_SETTLE_ (void)0; void *go_sp_; __asm__ volatile(GO_READ_SP_ : "=r"(go_sp_)); go_sp_; })
+
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_HWADDRESS__) || GO_HAS_FEATURE_(address_sanitizer) || \
 	GO_HAS_FEATURE_(hwaddress_sanitizer) || GO_HAS_FEATURE_(safe_stack)
-#define GO_LIMIT_ __builtin_frame_address(0)
+/* Here alloca(0) would take memory each time, and the struct go_launch need not lie in the frame. */
+#define GO_LIMIT_KIND_ GO_LIMIT_FRAME
+#define GO_LIMIT_ GO_SP_, __builtin_frame_address(0)
+#elif defined(__clang__)
+#define GO_LIMIT_KIND_ GO_LIMIT_LAUNCH
+#define GO_LIMIT_ GO_SP_, (void *)0
 #else
-#define GO_LIMIT_ ((void *)0)
+#define GO_LIMIT_KIND_ GO_LIMIT_END
+#define GO_LIMIT_ \
+	__extension__({ \
+		GO_SETTLE_ (void)0; \
+		_Pragma("GCC diagnostic push") \
+		_Pragma("GCC diagnostic ignored \"-Walloca\"") \
+		_Pragma("GCC diagnostic ignored \"-Walloc-zero\"") \
+		void *go_end_ = __builtin_alloca(0); \
+		_Pragma("GCC diagnostic pop") \
+		go_end_; \
+	}), (void *)0
 #endif
 
 /* Clang would warn that the arguments, which occur a second time unevaluated, have side effects. */
 #ifdef __clang__
 #define GO_QUIET_BEGIN_ \
 	_Pragma("clang diagnostic push") _Pragma("clang diagnostic ignored \"-Wunevaluated-expression\"") \
-	_Pragma("clang diagnostic ignored \"-Wsizeof-array-decay\"")
+	_Pragma("clang diagnostic ignored \"-Wsizeof-array-decay\"") \
+	_Pragma("clang diagnostic ignored \"-Wbool-conversion\"") \
+	_Pragma("clang diagnostic ignored \"-Wconversion\"") _Pragma("clang diagnostic ignored \"-Wvarargs\"") \
+	_Pragma("clang diagnostic ignored \"-Wnonnull\"") _Pragma("clang diagnostic ignored \"-Wclass-varargs\"")
 #define GO_QUIET_END_ _Pragma("clang diagnostic pop")
 #else
 #define GO_QUIET_BEGIN_
@@ -190,14 +243,27 @@ static inline __attribute__((__always_inline__, __unused__)) const struct go_lau
 				__builtin_types_compatible_p(go_result_, void), (int *)0, (go_result_ *)0)) < 12, \
 			"go: the function returns a structure or union by value; its result would have no place"); \
 		static const struct go_site go_site_ = \
-			{ __FILE__, __func__, __LINE__, GO_DEMAND_(n, __VA_ARGS__) }; \
+			{ __FILE__, __func__, __LINE__, GO_DEMAND_(n, list, __VA_ARGS__), GO_LIMIT_KIND_ }; \
 		GO_QUIET_END_ \
 		&go_site_; \
 	})
 
 #ifdef __x86_64__
 /* An argument takes two registers at most (__int128, _Complex double, a structure of 16 bytes). */
-#define GO_DEMAND_(n, ...) (n) ? __UINT32_MAX__ : 0, (n) < 3 ? 2 * (n) : 6, (n) < 4 ? 2 * (n) : 8
+#define GO_DEMAND_(n, list, ...) (n) ? GO_STACK_BYTES_(n, list) : 0, (n) < 3 ? 2 * (n) : 6, (n) < 4 ? 2 * (n) : 8
+#ifdef __clang__
+/* A scalar converts to _Bool, and that is better than the ellipsis. */
+short go_scalars_(...) __attribute__((__overloadable__));
+char go_scalars_(_Bool) __attribute__((__overloadable__));
+char go_scalars_(_Bool, _Bool) __attribute__((__overloadable__));
+char go_scalars_(_Bool, _Bool, _Bool) __attribute__((__overloadable__));
+char go_scalars_(_Bool, _Bool, _Bool, _Bool) __attribute__((__overloadable__));
+char go_scalars_(_Bool, _Bool, _Bool, _Bool, _Bool) __attribute__((__overloadable__));
+char go_scalars_(_Bool, _Bool, _Bool, _Bool, _Bool, _Bool) __attribute__((__overloadable__));
+#define GO_STACK_BYTES_(n, list) (sizeof(go_scalars_ list) == 1 ? 32 * (n) : __UINT32_MAX__)
+#else
+#define GO_STACK_BYTES_(n, list) __UINT32_MAX__
+#endif
 #else
 /*
  * AArch64: the demands of the arguments one by one, for the check. Integer registers, vector registers and bytes on the
@@ -205,7 +271,7 @@ static inline __attribute__((__always_inline__, __unused__)) const struct go_lau
  * skip a register, or a _Complex long double; a structure four floats. Stack sizes rounded up to 16 cover
  * the padding. The comma makes arrays and functions decay, and bit-fields plain.
  */
-#define GO_DEMAND_(n, ...) GO_DEMAND_SUM_(GO_SUM_##n##_(__VA_ARGS__, ~))
+#define GO_DEMAND_(n, list, ...) GO_DEMAND_SUM_(GO_SUM_##n##_(__VA_ARGS__, ~))
 #define GO_DEMAND_SUM_(d) \
 	((d) & 0xff) > 8 || ((d) >> 8 & 0xff) > 8 ? (unsigned)((d) >> 16) : 0, \
 	((d) & 0xff) > 8 ? 8 : (unsigned char)((d) & 0xff), ((d) >> 8 & 0xff) > 8 ? 8 : (unsigned char)((d) >> 8 & 0xff)

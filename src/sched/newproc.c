@@ -47,27 +47,33 @@ static always_inline void copy_words(void *to, const void *from, size_t n)
     }
 }
 
-/* What is below `limit` on the launcher's stack, rounded up to what the ABI aligns a stack to. */
+/*
+ * The launcher's stack words. Not memcpy, and out of the sanitizers' sight: what lies between the arguments and the limit
+ * may be poisoned for ASan, and be variables that others write to, which is no race.
+ */
 #if HAVE_ASAN
 __attribute__((no_sanitize("address")))
+#elif HAVE_TSAN
+__attribute__((no_sanitize("thread")))
 #endif
-static void
+static noinline void
 copy_stack_words(char *to, const char *from, size_t n)
 {
-    /* Not memcpy: what lies between the arguments and the limit may be poisoned for ASan. */
     copy_words(to, from, n);
 }
 
+/* How many bytes from `words` on hold all stack arguments ("How a go statement is compiled" in launch.h), rounded up to
+ * what the ABI aligns a stack to. */
 static always_inline size_t stack_bytes(const struct go_launch *launch, const void *words)
 {
     size_t n = launch->site->stack_bytes;
-    if (n > 0) {
-        const void *limit = launch->limit ? launch->limit : launch;
-        size_t below = (size_t)((const char *)limit - (const char *)words);
-        if (below < n)
-            n = below;
-    }
-    return (n + 15) & ~(size_t)15;
+    if (n == 0)
+        return 0;
+    const void *limit = launch->limit;
+    if (launch->site->limit != GO_LIMIT_END && (uintptr_t)limit <= (uintptr_t)words)
+        limit = launch->site->limit == GO_LIMIT_FRAME ? launch->frame : launch;
+    size_t below = (size_t)((const char *)limit - (const char *)words);
+    return ((below < n ? below : n) + 15) & ~(size_t)15;
 }
 
 static uint64_t id_next(struct p *pp)
@@ -92,7 +98,8 @@ static noinline void newproc_foreign(struct m *mp, struct g *gp)
 static noinline void apply_options(struct g *gp, const go_options *options)
 {
     gp->name = options->name;
-    gp->scope = options->scope;
+    if (options->scope)
+        gp->scope = options->scope;
     gp->stack_class = (uint8_t)stack_class_for(options->stack_size);
 }
 
