@@ -22,7 +22,7 @@ all: ## build the library, the examples and the tests
 
 run: ## build and run the program of the article
 	@tools/install-deps build
-	@$(configure) -B $(BUILD) -DGO_TESTS=OFF >/dev/null
+	@$(configure) -B $(BUILD) >/dev/null
 	@$(build) $(BUILD) -j $(JOBS) --target examples_heavyweight_champ
 	$(BUILD)/examples/heavyweight_champ
 
