@@ -13,7 +13,7 @@ build = cmake --build
 sanitizer_options = ASAN_OPTIONS=detect_stack_use_after_return=1:detect_leaks=0:$$ASAN_OPTIONS \
 	UBSAN_OPTIONS=print_stacktrace=1:$$UBSAN_OPTIONS TSAN_OPTIONS=second_deadlock_stack=1:$$TSAN_OPTIONS
 
-.PHONY: all run test test-debug asan tsan aarch64 bench install check-format clean help
+.PHONY: all run test test-clang test-debug asan tsan aarch64 bench install check-format clean help
 
 all: ## build the library, the examples and the tests
 	@tools/install-deps build
@@ -37,6 +37,12 @@ test-debug: ## all tests with every invariant check compiled in
 	@$(configure) -B $(BUILD)/debug -DGO_DEBUG_LEVEL=2 -DGO_WERROR=ON >/dev/null
 	@$(build) $(BUILD)/debug -j $(JOBS)
 	@TEST_SLOW=3 tests/run $(BUILD)/debug $(TESTS)
+
+test-clang: ## all tests, built with Clang
+	@tools/install-deps build test
+	@$(configure) -B $(BUILD)/clang -DCMAKE_C_COMPILER=clang -DGO_WERROR=ON >/dev/null
+	@$(build) $(BUILD)/clang -j $(JOBS)
+	@tests/run $(BUILD)/clang $(TESTS)
 
 asan: ## all tests under AddressSanitizer and UBSan
 	@tools/install-deps build test
