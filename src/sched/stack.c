@@ -22,8 +22,8 @@
 // touches each page (goroutine.pc says so to the compiler).
 //
 // The descriptors of stacks lie elsewhere, so that handing out, taking back and listing stacks touches none of their
-// pages: a blocked goroutine costs the one page it uses. Tops differ in their place within the page (colours), or all goroutines' hottest
-// words would compete for the same lines of the cache.
+// pages: a blocked goroutine costs the one page it uses. Tops differ in their place within the page (colours), or
+// all goroutines' hottest words would compete for the same lines of the cache.
 //
 // Small stacks, of 2, 4 and 8 KiB, are for millions: they lie side by side in huge pages, so that 2 MiB come with one page
 // fault, and have a canary and no guard. Their descriptor is at their own top: 2048 bytes are the whole cost.

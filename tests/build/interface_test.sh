@@ -31,7 +31,8 @@ sort -u "$work/map" "$work/macros" | grep -vE '_$|^go_newproc_capture$' >"$work/
 "$root/tools/man-links" "$root/man" "$work/man"
 find "$work/man/man3" -name '*.3' -printf '%f\n' | sed 's/\.3$//' | sort -u >"$work/manual"
 empty "each public name has a manual page" comm -23 "$work/public" "$work/manual"
-empty "each manual page is of a public name" comm -13 "$work/public" "$work/manual"
+cat "$root"/include/goroutine/*.h | sed -nE 's/^(typedef .*|\}) \*?(go_[a-z_]+);.*/\2/p' | sort -u "$work/public" - >"$work/nouns"
+empty "each manual page is of a public name" comm -13 "$work/nouns" "$work/manual"
 if command -v man >/dev/null; then
     pages() {
         local page

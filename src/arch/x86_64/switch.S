@@ -5,8 +5,9 @@
 //	 8  r15  16  r14  24  r13  32  r12  40  rbx  48  rbp  56  return address
 //
 // The control words are loaded only where they differ from the present ones: loading costs ten times as much as
-// comparing. The status bits of mxcsr, which any inexact result sets, are nobody's to keep. They are compared with the very sizes they were stored with, for a longer load behind two shorter
-// stores waits for both (8.5 ns a switch instead of 4.5).
+// comparing. The status bits of mxcsr, which any inexact result sets, are nobody's to keep. They are compared
+// with the very sizes they were stored with, for a longer load behind two shorter stores
+// waits for both (8.5 ns a switch instead of 4.5).
 
 	.text
 
