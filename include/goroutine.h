@@ -14,6 +14,5 @@
 #include <goroutine/go.h>
 #include <goroutine/launch.h>
 #include <goroutine/log.h>
-#include <goroutine/scope.h>
 #include <goroutine/sync.h>
 #include <goroutine/time.h>
