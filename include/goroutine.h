@@ -14,5 +14,6 @@
 #include <goroutine/go.h>
 #include <goroutine/launch.h>
 #include <goroutine/log.h>
+#include <goroutine/scope.h>
 #include <goroutine/sync.h>
 #include <goroutine/time.h>

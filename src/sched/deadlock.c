@@ -17,7 +17,7 @@ static bool timers_pending(void)
 {
     uint32_t count = load_relaxed(&sched.p_count);
     for (uint32_t i = 0; i < count; i++)
-        if (load_relaxed(&load_relaxed(&sched.ps[i])->timers.next) != TIME_NEVER)
+        if (timer_pending(load_relaxed(&sched.ps[i])))
             return true;
     return false;
 }

@@ -13,6 +13,7 @@
 #include "sched/fatal.h"
 #include "sched/init.h"
 #include "sched/sched.h"
+#include "sched/scope.h"
 #include "sched/section.h"
 
 /* POSIX asks for four rounds of destructors, which may set values again. */
@@ -165,6 +166,7 @@ void goroutine_clean_up(struct g *gp)
         if (gp->run.locals)
             destroy_locals(gp);
     }
+    scope_leave_all(gp);
 }
 
 static noinline void end_specially(struct m *mp, struct g *gp)
@@ -186,13 +188,15 @@ static noinline void end_specially(struct m *mp, struct g *gp)
 
 _Noreturn static void end(struct g *gp)
 {
-    if (unlikely(gp->run.defers || gp->run.locals))
+    if (unlikely(gp->run.defers || gp->run.locals || gp->run.entered))
         goroutine_clean_up(gp);
     if (unlikely(gp->run.block_depth > 0))
         fatal("goroutine ended between go_block_enter and go_block_leave");
     struct m *mp = section_enter();
     if (unlikely(load_relaxed(&gp->flags) & (G_LOCKED | G_MAIN | G_SYSTEM)))
         end_specially(mp, gp);
+    if (unlikely(gp->scope != NULL))
+        scope_end(mp, gp);
     park_for_ever(mp, gp);
 }
 

@@ -85,6 +85,16 @@ GO_EXPORT _Noreturn void go_fatal(const char *format, ...)
     fatal_v(format, args);
 }
 
+_Noreturn void fatal_quit(void)
+{
+    static const char text[] = "SIGQUIT: quit\n\n";
+    become_reporter();
+    os_write(2, text, sizeof text - 1);
+    if (options.traceback != TRACEBACK_NONE)
+        traceback_write(2, true);
+    die();
+}
+
 _Noreturn void fatal_forked(void)
 {
     /* Other threads' locks may be held for ever here: no traceback, no stdio. */

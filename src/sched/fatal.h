@@ -16,6 +16,9 @@ cold _Noreturn void fatal_v(const char *format, va_list args);
 /* gp has used more stack than it has. */
 _Noreturn void fatal_stack_overflow(struct g *gp);
 
+/* SIGQUIT came: the goroutines, and the end. By sysmon. */
+cold _Noreturn void fatal_quit(void);
+
 /* The child of a fork called the library. */
 _Noreturn void fatal_forked(void);
 

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #include "base/options.h"
+#include "sched/debug_hooks.h"
 #include "sched/init.h"
 #include "sched/fatal.h"
 #include "sched/fiber.h"
@@ -78,6 +79,7 @@ static void start(void)
     if (pthread_atfork(NULL, NULL, after_fork_in_child) != 0)
         fatal("out of memory: cannot register the fork handler");
     sysmon_start();
+    debug_start();
 }
 
 /* The function of the hand-made goroutine. */

@@ -18,6 +18,7 @@
 #include "sched/fiber.h"
 #include "sched/runq.h"
 #include "sched/sched.h"
+#include "sched/scope.h"
 #include "sched/section.h"
 
 /* Bytes of arguments below this go to the G; see G_ARGS_INLINE. */
@@ -132,6 +133,8 @@ void newproc(const struct go_launch *launch, const struct arch_args *regs, const
         apply_options(gp, launch->options);
     if (unlikely(launch->scope != NULL))
         gp->scope = launch->scope;
+    if (unlikely(gp->scope != NULL))
+        scope_count_in(gp->scope, "go");
 
     char *args = gp->start.args.bytes;
     if (unlikely(l.total > G_ARGS_INLINE)) {
@@ -206,6 +209,8 @@ void (*newproc_begin(struct g *gp, struct arch_args *regs, void *words))(void)
     if (unlikely(s->flags & STACK_CANARY))
         store_relaxed(&gp->flags, load_relaxed(&gp->flags) | G_CANARY);
     store_relaxed(&gp->status, G_RUNNING);
+    if (unlikely(gp->scope != NULL))
+        scope_join(gp);
     if (unlikely(record != NULL))
         args_put(mp, record, l.total);
     fiber_here(NULL);

@@ -21,6 +21,7 @@
 #include <stdio.h>
 
 #include "base/options.h"
+#include "sched/debug_hooks.h"
 #include "sched/fatal.h"
 #include "sched/runq.h"
 #include "sched/sched.h"
@@ -234,6 +235,8 @@ static void *sysmon(void *arg)
         if (due && load_relaxed(&sched.idle_p_count) > 0)
             acted |= wake_one();
         retry_stranded(now);
+        if (unlikely(load_acquire(&debug_pending))) /* pairs with the release of whoever set it */
+            debug_work();
         if (now - scavenged >= SCAVENGE_EVERY) {
             stack_scavenge();
             scavenged = now;

@@ -119,7 +119,11 @@ static void insert(struct timer_heap *heap, struct timer_entry x)
 
 void timer_set(struct m *mp, struct timer *t, int64_t when)
 {
-    struct p *pp = mp->p;
+    timer_set_on(mp->p, t, when);
+}
+
+void timer_set_on(struct p *pp, struct timer *t, int64_t when)
+{
     check(load_relaxed(&t->when) == 0 && when > 0);
     if (when == TIME_NEVER)
         when--; /* an entry at TIME_NEVER would look like none */
@@ -127,6 +131,41 @@ void timer_set(struct m *mp, struct timer *t, int64_t when)
     /* Release: whoever claims it (acquire) sees what it is for. */
     store_release(&t->when, when);
     insert(&pp->timers, (struct timer_entry){ when, t });
+}
+
+struct p *timer_borrow_p(void)
+{
+    struct p *pp = load_acquire(&sched.ps[0]); /* never gone */
+    for (;;) {
+        lock_take(&pp->lock);
+        if (p_seize(pp))
+            return pp;
+        lock_release(&pp->lock);
+        os_thread_yield();
+    }
+}
+
+void timer_return_p(struct p *pp, int64_t when)
+{
+    p_unseize(pp);
+    lock_release(&pp->lock);
+    /* Whoever becomes idle after this sees the new time; who is idle already, and would sleep too long, must be
+     * woken. */
+    struct p *idle = NULL;
+    lock_take(&sched.lock);
+    if (!sched.timekeeper || sched.timekeeper->sleeps_until > when)
+        idle = p_idle_pop_locked();
+    lock_release(&sched.lock);
+    if (idle)
+        m_start(idle, false, NULL);
+}
+
+bool timer_pending(const struct p *pp)
+{
+    for (uint32_t i = 0; i < pp->timers.length; i++)
+        if (up_to_date(&pp->timers.entries[i]))
+            return true;
+    return false;
 }
 
 bool timer_cancel(struct timer *t)

@@ -38,6 +38,17 @@ struct timer_heap {
 /* Arms t, which must not be armed. In a section with a P; may run on a goroutine's stack. */
 void timer_set(struct m *mp, struct timer *t, int64_t when);
 
+/* The same on a P that the caller owns in another way. */
+void timer_set_on(struct p *pp, struct timer *t, int64_t when);
+
+/* For those who have no P: one to set timers on, with its lock held, so that only locks of a higher rank may be
+ * taken meanwhile; and back. `when` is the earliest time it was given. In a section. */
+struct p *timer_borrow_p(void);
+void timer_return_p(struct p *pp, int64_t when);
+
+/* Something in pp's heap will still fire. Nobody may own pp. */
+bool timer_pending(const struct p *pp);
+
 /* True when t was armed and now will not fire; false when it has fired, fires now, or was not armed.
  * Any thread. */
 bool timer_cancel(struct timer *t);

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+// What the debugging parts do by themselves: SIGQUIT (Ctrl-\) prints all goroutines and ends the process, as in Go.
+//
+// The handler may have interrupted anything, an M in its section or malloc, so it only tells sysmon, which holds nothing
+// that a report could need. A program that handles or ignores SIGQUIT itself when it first calls the library, or later,
+// keeps that.
+#include <signal.h>
+
+#include "sched/debug_hooks.h"
+#include "sched/fatal.h"
+#include "sched/sched.h"
+
+_Atomic bool debug_pending;
+static _Atomic bool quit;
+
+static void on_quit(int signo)
+{
+    (void)signo;
+    store_relaxed(&quit, true);
+    store_release(&debug_pending, true); /* pairs with the acquire in sysmon */
+    sysmon_hurry();
+}
+
+void debug_start(void)
+{
+    struct sigaction old;
+    if (sigaction(SIGQUIT, NULL, &old) == 0 && !(old.sa_flags & SA_SIGINFO) && old.sa_handler == SIG_DFL) {
+        struct sigaction action = { .sa_handler = on_quit, .sa_flags = SA_ONSTACK | SA_RESTART };
+        sigemptyset(&action.sa_mask);
+        sigaction(SIGQUIT, &action, NULL);
+    }
+}
+
+void debug_work(void)
+{
+    if (load_relaxed(&quit))
+        fatal_quit();
+}

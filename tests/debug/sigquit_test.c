@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+#include <goroutine.h>
+
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "test.h"
+
+static void nap(void)
+{
+    go_sleep(1000 * GO_SECOND);
+}
+
+CHILD(quits)
+{
+    go_with(((go_options){ .name = "bystander" }), nap);
+    go_sleep(10 * GO_MILLISECOND);
+    kill(getpid(), SIGQUIT);
+    go_sleep(1000 * GO_SECOND);
+}
+
+/* sysmon sleeps for ever when nothing has run for a second: it is woken all the same. */
+CHILD(quits_idle)
+{
+    go_sleep(1500 * GO_MILLISECOND);
+    go_sleep(10 * GO_MILLISECOND);
+    kill(getpid(), SIGQUIT);
+    go_sleep(1000 * GO_SECOND);
+}
+
+CHILD(quits_busy)
+{
+    go_id();
+    kill(getpid(), SIGQUIT);
+    for (;;)
+        __asm__ volatile("");
+}
+
+static volatile sig_atomic_t seen;
+
+static void own(int signo)
+{
+    (void)signo;
+    seen = 1;
+}
+
+CHILD(has_own)
+{
+    signal(SIGQUIT, own);
+    go_id();
+    kill(getpid(), SIGQUIT);
+    while (!seen)
+        go_yield();
+    write(1, "mine\n", 5);
+}
+
+TEST(sigquit)
+{
+    struct test_result r = test_run_child("quits", "GOTRACEBACK=", NULL);
+    CHECK_EQ(r.status, 2);
+    CHECK(!strncmp(r.output, "SIGQUIT: quit\n\ngoroutine ", 25));
+    CHECK_CONTAINS(r.output, "goroutine 1 [");
+    CHECK_CONTAINS(r.output, "[sleep] \"bystander\":\n");
+    r = test_run_child("quits", "GOTRACEBACK=crash", NULL);
+    CHECK_EQ(r.status, 128 + SIGABRT);
+    r = test_run_child("quits", "GOTRACEBACK=none", NULL);
+    CHECK_EQ(r.status, 2);
+    CHECK_STR(r.output, "SIGQUIT: quit\n\n");
+}
+
+TEST(sigquit_while_idle_or_busy)
+{
+    struct test_result r = test_run_child("quits_idle", "GOTRACEBACK=", NULL);
+    CHECK_EQ(r.status, 2);
+    CHECK_CONTAINS(r.output, "goroutine 1 [");
+    r = test_run_child("quits_busy", "GOTRACEBACK=", NULL);
+    CHECK_EQ(r.status, 2);
+    CHECK_CONTAINS(r.output, "goroutine 1 [running]:\n");
+}
+
+TEST(sigquit_of_the_program)
+{
+    struct test_result r = test_run_child("has_own", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "mine\n");
+}
