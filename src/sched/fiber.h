@@ -27,7 +27,7 @@ static inline void fiber_free(void *fiber)
 {
     __tsan_destroy_fiber(fiber);
 }
-#define FIBER_SWITCH(fiber, save, bottom, size) __tsan_switch_to_fiber(fiber, 0)
+#define FIBER_SWITCH(fiber, save, bottom, size) ((void)(save), __tsan_switch_to_fiber(fiber, 0))
 #define FIBER_HERE(fake)
 
 #elif HAVE_ASAN
@@ -94,12 +94,12 @@ static inline void fiber_bounce_to(void **save, struct m *mp)
 #endif
 }
 
-static inline void fiber_bounce_back(struct g *gp)
+static inline void fiber_bounce_back(void **save, struct g *gp)
 {
 #if HAVE_ASAN
-    fiber_to_g(NULL, gp);
+    fiber_to_g(save, gp);
 #else
-    (void)gp;
+    (void)save, (void)gp;
 #endif
 }
 

@@ -252,10 +252,11 @@ void p_hand_off(struct p *pp)
         p_retire(pp);
         return;
     }
-    bool due = load_relaxed(&pp->timers.next) != TIME_NEVER &&
-               load_relaxed(&pp->timers.next) <= os_now();
+    int64_t next = load_relaxed(&pp->timers.next);
     lock_take(&sched.lock);
-    if (runq_length(pp) > 0 || load_relaxed(&pp->runnext) || sched.global.length > 0 || due) {
+    /* An idle P's timers need an M that sleeps no longer than until the first: whoever gets this P becomes it. */
+    if (runq_length(pp) > 0 || load_relaxed(&pp->runnext) || sched.global.length > 0 ||
+        (next != TIME_NEVER && timekeeper_late_locked(next))) {
         lock_release(&sched.lock);
         m_start(pp, false, NULL);
         return;

@@ -191,6 +191,7 @@ void newproc_internal(struct m *mp, void (*fn)(void *), void *arg, const struct 
 
 void (*newproc_begin(struct g *gp, struct arch_args *regs, void *words))(void)
 {
+    fiber_here(NULL);
     struct m *mp = m_self();
     struct args_layout l = args_layout(gp->site, gp->stack_args);
     char *record = NULL, *args = gp->start.args.bytes;
@@ -213,7 +214,6 @@ void (*newproc_begin(struct g *gp, struct arch_args *regs, void *words))(void)
         scope_join(gp);
     if (unlikely(record != NULL))
         args_put(mp, record, l.total);
-    fiber_here(NULL);
     switch_done(mp);
     section_leave(mp);
     return fn;

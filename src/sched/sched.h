@@ -131,6 +131,11 @@ void p_hand_off(struct p *pp);
 bool m_start(struct p *pp, bool spinning, struct p *woken_by);
 /* Hands pp to an M that sleeps, or is about to: sched.lock not held. */
 void m_wake(struct m *mp, struct p *pp);
+/* No idle M wakes by itself before `when`. Under sched.lock. */
+static inline bool timekeeper_late_locked(int64_t when)
+{
+    return !sched.timekeeper || sched.timekeeper->sleeps_until > when;
+}
 /* Takes an idle M off the list. Under sched.lock. */
 void m_unlist_idle_locked(struct m *mp);
 

@@ -613,13 +613,15 @@ static void m_sleep(struct m *mp, int64_t when)
 /* Gives up mp's P and sleeps. On return there may be a P again, or not. */
 static void go_idle(struct m *mp)
 {
-    struct p *pp = mp->p;
+    if (load_relaxed(&sched.global_size) > 0)
+        return;
+    struct p *pp = p_detach(mp); /* before sched.lock: a p.lock is never taken under it */
     lock_take(&sched.lock);
-    if (sched.global.length > 0) {
+    if (sched.global.length > 0 || load_relaxed(&pp->gone)) {
         lock_release(&sched.lock);
+        p_attach(mp, pp);
         return;
     }
-    p_detach(mp);
     p_idle_push_locked(pp);
     lock_release(&sched.lock);
 
@@ -656,6 +658,8 @@ static struct g *find_runnable(struct m *mp)
         section_poll(mp);
         struct p *pp = mp->p;
         if (!pp) {
+            if (mp->spinning) /* the P was taken from an M that looked for work */
+                spinning_end(mp, false);
             /* If all Ps are busy, so are those who see to the timers. */
             bool idle = load_relaxed(&sched.idle_p_count) > 0;
             m_sleep(mp, idle ? earliest_timer() : TIME_NEVER);

@@ -176,7 +176,6 @@ static bool slab_add(struct central *c, unsigned class)
     }
     vm_no_huge(slab, bytes);
 #if HAVE_ASAN
-    __lsan_register_root_region(slab, bytes);
     __lsan_register_root_region(slots, count * sizeof *slots);
 #endif
     c->slots = slots;
@@ -239,6 +238,9 @@ static bool carve(struct central *c, unsigned class)
             .class = (uint8_t)class,
             .flags = (uint8_t)(STACK_CLEAN | (canary ? STACK_CANARY : 0)),
         };
+#if HAVE_ASAN
+        __lsan_register_root_region(s->lo, (size_t)(end - s->lo)); /* not the guards: they fault */
+#endif
         REGISTER_STACK(s->lo, end);
         s->next = c->clean;
         c->clean = s;

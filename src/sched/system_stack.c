@@ -19,9 +19,9 @@ struct bounce {
 static void bounce(void *arg)
 {
     struct bounce *b = arg;
-    fiber_here(NULL);
+    fiber_here(b->mp->fake_stack);
     b->fn(b->arg);
-    fiber_bounce_back(b->mp->cur);
+    fiber_bounce_back(&b->mp->fake_stack, b->mp->cur);
 }
 
 void system_stack_call(void (*fn)(void *), void *arg)
