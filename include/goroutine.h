@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include <goroutine/debug.h>
 #include <goroutine/errno.h>
 #include <goroutine/go.h>
 #include <goroutine/launch.h>

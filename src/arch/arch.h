@@ -15,6 +15,7 @@
 // arch_call_on_stack     calls fn(arg) with its frames below `top`; unwinding goes on to the caller
 // arch_unwind_from       calls fn(arg) here, but to an unwinder fn's caller is the context saved as `sp`
 // m_self                 the calling thread's struct m; reads it anew each time, whatever the compiler knows
+// arch_ticks             a counter that grows at a constant rate, the same on all cores, cheaper than the clock
 // arch_pause             in a spin loop
 //
 // A saved context is all on its own stack: its pointer is enough to continue or to unwind it.

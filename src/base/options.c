@@ -51,6 +51,10 @@ static void debug_option(const char *key, size_t key_length, const char *value, 
         options.schedtrace = (int)n;
     else if (KEY("scheddetail"))
         options.scheddetail = n != 0;
+    else if (KEY("leakcheck"))
+        options.leakcheck = n != 0;
+    else if (KEY("stats"))
+        options.stats = n != 0;
     else if (KEY("preempt"))
         options.preempt = n != 0;
     else if (KEY("asyncpreemptoff")) /* Go's name for the same thing */

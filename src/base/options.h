@@ -12,6 +12,8 @@ struct options {
     int gomaxprocs;        /* 0: not given */
     int schedtrace;        /* ms between lines; 0: none */
     bool scheddetail;
+    bool leakcheck;        /* report goroutines alive at exit */
+    bool stats;            /* count parks and latencies */
     bool preempt;          /* take Ps from hogs; default true */
     enum traceback_level traceback;
     bool traceback_given;

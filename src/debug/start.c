@@ -6,6 +6,8 @@
 // keeps that.
 #include <signal.h>
 
+#include "base/options.h"
+#include "debug/start.h"
 #include "sched/debug_hooks.h"
 #include "sched/fatal.h"
 #include "sched/sched.h"
@@ -23,6 +25,10 @@ static void on_quit(int signo)
 
 void debug_start(void)
 {
+    if (options.leakcheck)
+        leak_check_at_exit();
+    if (options.stats)
+        or_seq(&debug_hooks, HOOK_STATS);
     struct sigaction old;
     if (sigaction(SIGQUIT, NULL, &old) == 0 && !(old.sa_flags & SA_SIGINFO) && old.sa_handler == SIG_DFL) {
         struct sigaction action = { .sa_handler = on_quit, .sa_flags = SA_ONSTACK | SA_RESTART };

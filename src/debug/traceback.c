@@ -146,7 +146,7 @@ static noinline void list_one(struct g *gp, void *arg)
         key.reason = 0;
         key.blocking = mp && load_relaxed(&mp->blocking);
         key.trim = mp && load_relaxed(&mp->in) != 0;
-        key.unknown = !l->with_running || !mp || !unwind_running(&f, gp, tid);
+        key.unknown = !mp || !unwind_running(&f, gp, tid);
         if (key.unknown)
             f.count = f.elided = 0;
         hash = mix(hash, G_RUNNING);
@@ -180,16 +180,6 @@ void listing_take(struct listing *l)
     if (load_relaxed(&main_g.run.on_cpu) || main_g.run.sp)
         list_one(&main_g, l);
     g_for_each(list_one, l);
-}
-
-void listing_take_live(struct listing *l, struct m *mp)
-{
-    while (!world_try())
-        os_thread_yield();
-    world_stop(mp, PATIENCE_LIVE);
-    listing_take(l);
-    world_start();
-    world_release();
 }
 
 /* --- what is shown of it --- */
@@ -451,13 +441,6 @@ static struct g *shown_caller(struct m *mp)
     return gp && gp->id != 0 && !(load_relaxed(&gp->flags) & (G_THREAD | G_SYSTEM)) ? gp : NULL;
 }
 
-struct report {
-    struct symbols symbols;
-    struct listing listing;
-    struct frames self;
-    struct out out;
-};
-
 static void close_report(struct report *r)
 {
     out_flush(&r->out);
@@ -490,25 +473,22 @@ void traceback_write(int fd, bool all)
             os_thread_yield();
         world_stop(mp, PATIENCE_DYING);
         r->listing.leave_out = self;
-        r->listing.with_running = true;
         listing_take(&r->listing);
         listing_write(&r->out, &r->symbols, &r->listing);
     }
     close_report(r);
 }
 
-struct live {
-    int fd, result;
+struct take {
     struct m *mp;
     struct report *report;
 };
 
-static void live_take(void *arg)
+static void take(void *arg)
 {
-    struct live *live = arg;
+    struct take *t = arg;
     struct arena memory;
-    live->report = NULL;
-    if (!arena_open(&memory, sizeof *live->report))
+    if (!arena_open(&memory, sizeof *t->report + 16))
         return;
     struct report *r = arena_get(&memory, sizeof *r);
     if (!symbols_open(&r->symbols) || !listing_open(&r->listing)) {
@@ -516,44 +496,64 @@ static void live_take(void *arg)
         arena_close(&memory);
         return;
     }
-    live->report = r;
-    r->listing.leave_out = shown_caller(live->mp);
-    r->listing.with_running = true;
+    t->report = r;
+    r->listing.leave_out = r->caller = shown_caller(t->mp);
     unwind_self(&r->self);
-    world_stop(live->mp, PATIENCE_LIVE);
+    world_stop(t->mp, PATIENCE_LIVE);
     listing_take(&r->listing);
     world_start();
 }
 
-static void live_write(void *arg)
+struct report *report_take(void)
 {
-    struct live *live = arg;
-    struct report *r = live->report;
-    out_open(&r->out, live->fd);
-    if (r->listing.leave_out)
-        write_self(&r->out, &r->symbols, (struct g *)(uintptr_t)r->listing.leave_out, &r->self);
+    struct take t = { .report = NULL };
+    for (;;) {
+        t.mp = section_enter();
+        if (world_try())
+            break;
+        section_leave(t.mp);
+        os_thread_yield();
+    }
+    system_stack_call(take, &t);
+    world_release();
+    section_leave(t.mp);
+    return t.report;
+}
+
+void report_write_all(struct report *r)
+{
+    if (r->caller)
+        write_self(&r->out, &r->symbols, r->caller, &r->self);
     listing_write(&r->out, &r->symbols, &r->listing);
+}
+
+int report_free(struct report *r)
+{
     close_report(r);
-    live->result = r->out.error;
-    struct arena memory = { .base = (char *)r, .size = sizeof *r };
+    int error = r->out.error;
+    struct arena memory = { .base = (char *)r, .size = sizeof *r + 16 };
     arena_close(&memory);
+    return error;
+}
+
+struct traceback {
+    int fd, result;
+    struct report *report;
+};
+
+static void traceback(void *arg)
+{
+    struct traceback *t = arg;
+    out_open(&t->report->out, t->fd);
+    report_write_all(t->report);
+    t->result = report_free(t->report);
 }
 
 GO_EXPORT int go_traceback(int fd)
 {
-    struct live live = { .fd = fd };
-    for (;;) {
-        live.mp = section_enter();
-        if (world_try())
-            break;
-        section_leave(live.mp);
-        os_thread_yield();
-    }
-    system_stack_call(live_take, &live);
-    world_release();
-    section_leave(live.mp);
-    if (!live.report)
+    struct traceback t = { .fd = fd, .report = report_take() };
+    if (!t.report)
         return -12; /* ENOMEM */
-    system_stack_call(live_write, &live);
-    return live.result;
+    system_stack_call(traceback, &t);
+    return t.result;
 }

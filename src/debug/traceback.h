@@ -43,8 +43,6 @@ struct listing {
     uint64_t unwound;
     uint64_t full;       /* goroutines that found no room */
     const struct g *leave_out;
-    struct m *caller;
-    bool with_running;   /* ask the threads of those that run */
 };
 
 /* Memory for a list. */
@@ -53,10 +51,6 @@ bool listing_open(struct listing *l);
 void listing_take(struct listing *l);
 void listing_close(struct listing *l);
 
-/* Stops the world for the time of listing_take. Outside of a section, not on a goroutine's small stack. Not for goroutines:
- * see go_traceback. */
-void listing_take_live(struct listing *l, struct m *mp);
-
 /* Finds all symbols, folds what looks the same with them, and orders the groups by their first number. */
 void listing_finish(struct listing *l, struct symbols *s);
 
@@ -64,3 +58,18 @@ void listing_finish(struct listing *l, struct symbols *s);
 void group_state(struct out *o, const struct group *g, unsigned which, int64_t now);
 /* Frames and origin. */
 void group_frames(struct out *o, struct symbols *s, const struct group *g, unsigned which);
+
+struct report {
+    struct symbols symbols;
+    struct listing listing;
+    struct g *caller;    /* not in the listing; NULL: a plain thread */
+    struct frames self;
+    struct out out;
+};
+
+/* Collects all goroutines while the world is stopped, and lets it go on. NULL if there is no memory. Outside of a section; on any
+ * stack. What follows wants a system stack, and `out` opened by the caller. */
+struct report *report_take(void);
+void report_write_all(struct report *r);
+/* Flushes out; its error. */
+int report_free(struct report *r);

@@ -50,6 +50,7 @@ void p_take_away(struct p *pp)
     struct m *vm = load_relaxed(&pp->m);
     if (!vm)
         return;
+    add_relaxed(&sched.hand_offs, 1);
     vm->p = NULL;
     store_relaxed(&pp->m, NULL);
     or_seq(&vm->attention, ATTN_DETACHED);

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/options.h"
+#include "sched/debug_hooks.h"
 #include "sched/fatal.h"
 #include "sched/fiber.h"
 #include "sched/runq.h"
@@ -152,6 +153,8 @@ void newproc(const struct go_launch *launch, const struct arch_args *regs, const
         return;
     }
     gp->id = id_next(pp);
+    if (unlikely(load_relaxed(&debug_hooks)))
+        hook_launch(mp, gp);
     bump_owner(&pp->launched, 1);
     runq_push_next(pp, gp);
     wake_idle(pp);

@@ -22,7 +22,7 @@ struct p {
     _Atomic uint32_t head, tail;        /* owner */
     _Atomic(struct g *) runnext;        /* owner */
     uint32_t until_fair;                /* owner: picks left until the fair one; see pick_next */
-    _Atomic uint32_t tick;              /* owner: counts switches; sysmon and thieves compare */
+    _Atomic uint64_t tick;              /* owner: counts switches; sysmon and thieves compare */
     struct g *gfree;                    /* owner: free Gs, hot first */
     uint32_t gfree_count;               /* owner */
     uint32_t id_left;                   /* owner: ids not yet given out of this batch */
@@ -47,8 +47,11 @@ struct p {
     _Atomic bool retired; /* gone and empty; written under sched.lock */
     uint32_t id;         /* constant */
 
+    _Atomic uint64_t steals; /* owner: times it took from another; read by go_stats */
+    struct proc_events *events; /* owner: src/debug's, or NULL */
+
     /* sysmon's own notes. */
-    uint32_t seen_tick;
+    uint64_t seen_tick;
     int64_t seen_when;
 
     struct g *ring[RUNQ_SIZE] __attribute__((aligned(CACHE_LINE))); /* owner */

@@ -49,6 +49,7 @@ struct sched {
     _Atomic uint32_t p_count; /* Ps in ps[], gone ones included; grows only, under lock */
     _Atomic(struct p *) ps[PROCS_MAX];
 
+    _Atomic uint64_t hand_offs; /* Ps taken away; read by go_stats */
     _Atomic int64_t coarse_now; /* the clock as of sysmon's last look, for "waiting since" */
     int64_t start_time;
     _Atomic uint64_t id_batches; /* goroutine ids are handed out to Ps sixteen at a time */

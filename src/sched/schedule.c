@@ -64,6 +64,7 @@
 #include "sched/sched.h"
 
 #include "base/options.h"
+#include "sched/debug_hooks.h"
 #include "sched/fatal.h"
 #include "sched/fiber.h"
 #include "sched/park.h"
@@ -198,6 +199,8 @@ void ready(struct m *mp, struct g *gp)
         os_futex_wake(&gp->run.wake, 1);
         return;
     }
+    if (unlikely(load_relaxed(&debug_hooks)))
+        hook_ready(mp, gp);
     store_relaxed(&gp->status, G_RUNNABLE);
     struct p *pp = mp->p;
     if (unlikely(!pp)) {
@@ -233,6 +236,8 @@ static cold void canary_died(struct g *gp)
 void switch_done(struct m *mp)
 {
     struct g *prev = mp->prev;
+    if (unlikely(load_relaxed(&debug_hooks)))
+        hook_switch(mp, prev);
     if (!prev)
         return;
     mp->prev = NULL;
@@ -339,6 +344,8 @@ void park_on_g0(struct m *mp, struct g *gp)
 _Noreturn void park_for_ever(struct m *mp, struct g *gp)
 {
     struct p *pp = mp->p;
+    if (unlikely(load_relaxed(&debug_hooks)))
+        hook_end(mp, gp);
     store_relaxed(&gp->status, G_DEAD);
     struct g *next = pick_next(pp);
 #if !HAVE_TSAN && !HAVE_ASAN
@@ -467,7 +474,7 @@ static struct g *steal_half(struct p *pp, struct p *vp)
 static struct g *steal_next(struct p *vp)
 {
     struct g *next = load_relaxed(&vp->runnext);
-    uint32_t tick = load_relaxed(&vp->tick);
+    uint64_t tick = load_relaxed(&vp->tick);
     int64_t until = os_now() + RUNNEXT_GRACE;
     if (!next)
         return NULL;
@@ -520,6 +527,7 @@ static struct g *steal(struct m *mp, struct p *pp)
             if (runq_length(vp) > 0 && lock_try(&vp->lock)) {
                 if (p_seize(vp)) {
                     gp = steal_half(pp, vp);
+                    bump_owner(&pp->steals, 1);
                     p_unseize(vp);
                 }
                 lock_release(&vp->lock);

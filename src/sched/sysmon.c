@@ -106,7 +106,7 @@ static bool take_from(struct p *pp, struct m *seen)
 static bool look_at(struct p *pp, int64_t now)
 {
     struct m *mp = load_acquire(&pp->m);
-    uint32_t tick = load_relaxed(&pp->tick);
+    uint64_t tick = load_relaxed(&pp->tick);
     if (load_relaxed(&pp->timers.next) <= now)
         store_relaxed(&pp->poll, true);
     if (!mp)
@@ -176,9 +176,9 @@ static void schedtrace(int64_t now)
     for (uint32_t i = 0; options.scheddetail && i < count; i++) {
         struct p *pp = load_acquire(&sched.ps[i]);
         struct m *mp = load_acquire(&pp->m);
-        n = snprintf(line, sizeof line, "  P%u: status=%s schedtick=%u m=%s runqsize=%u timers=%s\n",
+        n = snprintf(line, sizeof line, "  P%u: status=%s schedtick=%llu m=%s runqsize=%u timers=%s\n",
                      i, load_relaxed(&pp->gone) ? "gone" : mp ? "running" : "idle",
-                     load_relaxed(&pp->tick), mp ? "yes" : "nil", runq_length(pp),
+                     (unsigned long long)load_relaxed(&pp->tick), mp ? "yes" : "nil", runq_length(pp),
                      load_relaxed(&pp->timers.next) == TIME_NEVER ? "no" : "yes");
         os_write(2, line, (size_t)n);
     }

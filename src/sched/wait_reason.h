@@ -20,6 +20,7 @@ enum wait_reason {
 #define _(name, text) name,
     WAIT_REASONS(_)
 #undef _
+    WAIT_REASON_COUNT,
 };
 
 const char *wait_reason_text(enum wait_reason reason);

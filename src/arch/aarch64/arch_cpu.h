@@ -9,6 +9,14 @@ struct arch_args {
 };
 _Static_assert(sizeof(struct arch_args) == 192, "launch.S");
 
+/* A counter that grows at a constant rate; see arch.h. */
+static always_inline uint64_t arch_ticks(void)
+{
+    uint64_t n;
+    __asm__ volatile("mrs %0, cntvct_el0" : "=r"(n));
+    return n;
+}
+
 static always_inline void arch_pause(void)
 {
     __asm__ volatile("isb" ::: "memory"); /* yield is a no-op on most; isb waits some 10 ns */

@@ -9,6 +9,12 @@ struct arch_args {
 };
 _Static_assert(sizeof(struct arch_args) == 176, "launch.S");
 
+/* A counter that grows at a constant rate; see arch.h. */
+static always_inline uint64_t arch_ticks(void)
+{
+    return __builtin_ia32_rdtsc();
+}
+
 static always_inline void arch_pause(void)
 {
     __builtin_ia32_pause();

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Seeing inside a running program: leaks, figures, a timeline. The traceback of all goroutines is go_traceback in go.h;
+ * for gdb there is a script beside the shared library. docs/debugging.md tells the whole story.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * For tests: writes a report to stderr on every goroutine that is alive besides main and the caller, grouped by the
+ * statement that launched them and what they wait for, and returns how many there are. If there are none it writes
+ * nothing and returns 0. Goroutines that are not waiting for anything get up to a second to end by themselves first.
+ * -ENOMEM if there is no memory for the report. May park; from any thread. GODEBUG=leakcheck=1 does this at exit.
+ */
+int go_leak_check(void);
+
+/* Kinds of waits, in go_statistics.parks; go_stats_wait(i) is the word for one. */
+#define GO_STATS_WAITS 64
+/* Steps of the histogram: step i counts what took from 2^i up to 2^(i+1) ns, the last one also all above. */
+#define GO_STATS_STEPS 32
+
+/* What go_stats tells. Counts are since the start of the process. */
+typedef struct go_statistics {
+	int gomaxprocs;
+	int idle_procs;           /* of these, without work */
+	int threads;              /* that run goroutines, or could */
+	int idle_threads;         /* of these, asleep */
+	int foreign_threads;      /* plain threads that have called the library and could wake somebody */
+	uint64_t goroutines;      /* alive; the library's own are left out here and below */
+	uint64_t running, runnable, waiting; /* of these; at slightly different moments */
+	uint64_t launches, ends;
+	uint64_t switches;        /* from one goroutine to another */
+	uint64_t steals;          /* of one or more goroutines from another P */
+	uint64_t hand_offs;       /* a P taken from a goroutine that computed for long or blocked its thread */
+	uint64_t stack_bytes;     /* address space reserved for stacks */
+	uint64_t stacks_made;     /* stacks ever cut from it */
+	uint64_t stacks_idle;     /* of these, unused and in no P's cache */
+	uint64_t stacks_given_back; /* times that an unused stack's memory went back to the system */
+	/* Only while detail is on: */
+	uint64_t parks[GO_STATS_WAITS];          /* by what was waited for */
+	uint64_t wake_latency[GO_STATS_STEPS];   /* from being ready to running */
+} go_statistics;
+
+/* One P. */
+typedef struct go_proc_statistics {
+	int running;              /* 1: a thread has it */
+	uint32_t queue;           /* goroutines ready on it */
+	uint64_t switches, launches, ends, steals;
+	int64_t next_timer;       /* go_time of its earliest timer, INT64_MAX if it has none */
+} go_proc_statistics;
+
+/* Fills *stats, which costs a look at every goroutine there ever was at the same time. Never parks; from any thread. */
+void go_stats(go_statistics *stats);
+
+/* The same for P number i, 0 to gomaxprocs - 1. Returns 0, or -EINVAL if there is none. Never parks; from any thread. */
+int go_stats_proc(int i, go_proc_statistics *stats);
+
+/*
+ * Switches the counting of parks and wake-up latencies on (1) or off (0) and returns the setting before; any other
+ * value only asks. It costs some 10 to 20 ns a switch while on, and nothing while off. GODEBUG=stats=1 switches it
+ * on from the start. Never parks; from any thread.
+ */
+int go_stats_detail(int on);
+
+/* The word for parks[i], as in tracebacks; NULL for what is none. Never parks; from any thread. */
+const char *go_stats_wait(int i);
+
+#ifdef __cplusplus
+}
+#endif

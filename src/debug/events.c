@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+// The hooks. Each runs in a section of the P's owner, so what it writes is the owner's alone: no atomic operation, no lock,
+// and a reader stops the world for the moment of copying.
+//
+// "One event a switch"
+//
+// A switch tells two things, who left and why, and who runs now. One event says both, so the recorder writes 16 bytes a switch;
+// the slices of the timeline are put together by the reader. Times are the processor's counter, which costs a third of
+// reading the clock; they are turned into nanoseconds by comparing both at the beginning and at the end.
+#include "debug/events.h"
+
+#include "arch/arch.h"
+#include "os/os.h"
+#include "os/vm.h"
+#include "sched/debug_hooks.h"
+#include "sched/sched.h"
+
+_Atomic uint8_t debug_hooks __attribute__((aligned(CACHE_LINE))); /* beside what is hardly ever written */
+_Atomic uint64_t events_size;
+
+#define BIRTHS_PER_EVENT 4 /* one birth for so many events */
+
+static void make_events(void *arg)
+{
+    struct p *pp = arg;
+    struct proc_events *e = pp->events;
+    if (!e)
+        e = vm_map(sizeof *e, 0);
+    uint64_t size = load_relaxed(&events_size);
+    if (e && size > 0 && !e->ring) {
+        e->ring = vm_map(size * sizeof *e->ring, 0);
+        e->births = vm_map(size / BIRTHS_PER_EVENT * sizeof *e->births, 0);
+        e->ring_mask = size - 1;
+        e->birth_mask = size / BIRTHS_PER_EVENT - 1;
+        if (!e->births)
+            e->ring = NULL;
+    }
+    pp->events = e;
+}
+
+/* pp's notes; NULL if there is no memory for them. Made when first needed, and kept. */
+static inline struct proc_events *events_of(struct p *pp)
+{
+    struct proc_events *e = pp->events;
+    if (unlikely(!e || (!e->ring && load_relaxed(&events_size) > 0))) {
+        system_stack_call(make_events, pp);
+        e = pp->events;
+    }
+    return e;
+}
+
+static inline void put(struct proc_events *e, uint64_t id, enum event_type type, uint8_t detail)
+{
+    struct event *at = &e->ring[e->next++ & e->ring_mask];
+    at->when = arch_ticks();
+    at->what = id << 16 | (uint64_t)type << 8 | detail;
+}
+
+static inline bool tracing(const struct proc_events *e)
+{
+    return (load_relaxed(&debug_hooks) & HOOK_TRACE) && e->ring;
+}
+
+/* A wait's beginning, or, while the goroutine is ready, minus the time when it became so. Others may read it. */
+static inline int64_t since_get(struct g *gp)
+{
+    return __atomic_load_n(&gp->run.wait_since, __ATOMIC_RELAXED);
+}
+
+static inline void since_set(struct g *gp, int64_t since)
+{
+    __atomic_store_n(&gp->run.wait_since, since, __ATOMIC_RELAXED);
+}
+
+cold void hook_launch(struct m *mp, struct g *gp)
+{
+    struct proc_events *e = mp->p ? events_of(mp->p) : NULL;
+    if (!e || !tracing(e))
+        return;
+    e->births[e->next_birth++ & e->birth_mask] =
+        (struct birth){ gp->id, gp->site, gp->start.fn, gp->name };
+    put(e, gp->id, EVENT_LAUNCH, 0);
+}
+
+cold void hook_ready(struct m *mp, struct g *gp)
+{
+    if (load_relaxed(&debug_hooks) & HOOK_STATS)
+        since_set(gp, -os_now());
+    struct proc_events *e = mp->p ? events_of(mp->p) : NULL;
+    if (e && tracing(e))
+        put(e, gp->id, EVENT_READY, 0);
+}
+
+cold void hook_end(struct m *mp, struct g *gp)
+{
+    struct proc_events *e = mp->p ? events_of(mp->p) : NULL;
+    if (e && tracing(e))
+        put(e, gp->id, EVENT_END, 0);
+}
+
+static void count(struct proc_events *e, struct g *prev, struct g *cur)
+{
+    if (prev && load_relaxed(&prev->status) != G_DEAD &&
+        (load_relaxed(&prev->status) == G_WAITING || since_get(prev) < 0))
+        bump_owner(&e->parks[prev->wait_reason % GO_STATS_WAITS], 1);
+    int64_t since = cur ? since_get(cur) : 0;
+    if (since < 0) {
+        uint64_t took = (uint64_t)(os_now() + since) | 1;
+        unsigned step = 63 - (unsigned)__builtin_clzll(took);
+        bump_owner(&e->wake_latency[step < GO_STATS_STEPS ? step : GO_STATS_STEPS - 1], 1);
+        since_set(cur, 0);
+    }
+}
+
+cold void hook_switch(struct m *mp, struct g *prev)
+{
+    struct g *cur = mp->cur;
+    struct proc_events *e = mp->p ? events_of(mp->p) : NULL;
+    if (!e)
+        return;
+    if (load_relaxed(&debug_hooks) & HOOK_STATS)
+        count(e, prev, cur);
+    if (!tracing(e))
+        return;
+    uint8_t left = LEFT_NONE;
+    if (prev) {
+        uint8_t status = load_relaxed(&prev->status);
+        left = status == G_WAITING ? prev->wait_reason : status == G_DEAD ? LEFT_ENDED : LEFT_READY;
+    }
+    put(e, cur ? cur->id : prev ? prev->id : 0, cur ? EVENT_RUN : EVENT_IDLE, left);
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+#include <goroutine.h>
+
+#include <string.h>
+
+#include "test.h"
+
+static void stuck(int n)
+{
+    (void)n;
+    go_sleep(1000 * GO_SECOND);
+    __asm__ volatile("");
+}
+
+static void quick(void)
+{
+}
+
+static void busy_a_moment(void)
+{
+    go_time until = go_now() + 20 * GO_MILLISECOND;
+    while (go_now() < until)
+        __asm__ volatile("");
+}
+
+CHILD(clean)
+{
+    CHECK_EQ(go_leak_check(), 0);
+    for (int i = 0; i < 100; i++)
+        go(quick);
+    go(busy_a_moment);
+    CHECK_EQ(go_leak_check(), 0);
+}
+
+CHILD(leaks)
+{
+    for (int i = 0; i < 20; i++)
+        go(stuck, i);
+    go_with(((go_options){ .name = "the other" }), stuck, 1);
+    go_sleep(10 * GO_MILLISECOND);
+}
+
+CHILD(leaks_checked)
+{
+    test_body_leaks();
+    CHECK_EQ(go_leak_check(), 21);
+}
+
+TEST(no_leak)
+{
+    struct test_result r = test_run_child("clean", "GODEBUG=leakcheck=1", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "");
+}
+
+static void check_report(const char *output, const char *title)
+{
+    CHECK(!strncmp(output, title, strlen(title)));
+    CHECK_CONTAINS(output, ": 21 goroutines are still alive\n\n");
+    CHECK_CONTAINS(output, "\n20 [sleep]: goroutine ");
+    CHECK_CONTAINS(output, " ...\n");
+    CHECK_CONTAINS(output, "\nstuck()\n");
+    CHECK_CONTAINS(output, "created by test_body_leaks at ");
+    CHECK_CONTAINS(output, "\n1 [sleep] \"the other\": goroutine ");
+}
+
+TEST(leak_at_exit)
+{
+    struct test_result r = test_run_child("leaks", "GODEBUG=leakcheck=1", NULL);
+    CHECK_EQ(r.status, 0);
+    check_report(r.output, "leak check at exit");
+    r = test_run_child("leaks", "GODEBUG=", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "");
+}
+
+TEST(leak_checked)
+{
+    struct test_result r = test_run_child("leaks_checked", NULL);
+    CHECK_EQ(r.status, 0);
+    check_report(r.output, "leak check: ");
+}
