@@ -13,6 +13,7 @@
 #include <goroutine/debug.h>
 #include <goroutine/errno.h>
 #include <goroutine/go.h>
+#include <goroutine/io.h>
 #include <goroutine/launch.h>
 #include <goroutine/log.h>
 #include <goroutine/scope.h>

@@ -4,6 +4,7 @@
 // called the library is in sched.foreign until it ends, as is the process's first thread before it is
 // goroutine 1. sysmon wakes nobody by itself.
 #include "sched/fatal.h"
+#include "sched/netpoll.h"
 #include "sched/sched.h"
 
 static _Atomic int deadlock_wakers;
@@ -25,7 +26,7 @@ static bool timers_pending(void)
 void deadlock_check_locked(void)
 {
     if (sched.idle_m_count < sched.m_count || sched.foreign > 0 || sched.global.length > 0 ||
-        load_relaxed(&deadlock_wakers) > 0 || sched.stranded_ps || timers_pending())
+        load_relaxed(&deadlock_wakers) > 0 || netpoll_wanted() || sched.stranded_ps || timers_pending())
         return;
     bool main_ended = sched.main_ended;
     lock_release(&sched.lock);

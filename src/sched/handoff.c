@@ -12,6 +12,7 @@
 // M was first, its section is waited for and the P taken after it, or not at all; if it was second, it waits
 // for ATTN_SEIZED to go and then sees ATTN_DETACHED, which was set before.
 #include "arch/arch.h"
+#include "sched/netpoll.h"
 #include "sched/park.h"
 #include "sched/runq.h"
 #include "sched/sched.h"
@@ -172,22 +173,31 @@ void m_unlist_idle_locked(struct m *mp)
         }
 }
 
-/* Under sched.lock. */
-static void m_wake_locked(struct m *mp, struct p *pp)
+/* Under sched.lock. The caller then wakes mp, by m_rouse, with the result. */
+static bool m_wake_locked(struct m *mp, struct p *pp)
 {
     check(!mp->next_p);
     mp->next_p = pp;
     if (mp->idle)
         m_unlist_idle_locked(mp);
     store_release(&mp->wake, 1); /* pairs with the acquire in m_sleep */
+    return load_relaxed(&sched.poller) == mp;
+}
+
+static void m_rouse(struct m *mp, bool polls)
+{
+    if (polls)
+        netpoll_interrupt();
+    else
+        os_futex_wake(&mp->wake, 1);
 }
 
 void m_wake(struct m *mp, struct p *pp)
 {
     lock_take(&sched.lock);
-    m_wake_locked(mp, pp);
+    bool polls = m_wake_locked(mp, pp);
     lock_release(&sched.lock);
-    os_futex_wake(&mp->wake, 1);
+    m_rouse(mp, polls);
 }
 
 struct start {
@@ -215,15 +225,18 @@ bool m_start(struct p *pp, bool spinning, struct p *woken_by)
 {
     lock_take(&sched.lock);
     struct m *mp = sched.idle_ms;
-    /* Not the timekeeper if there is another. */
-    if (mp && mp == sched.timekeeper && mp->link)
-        mp = mp->link;
+    /* Not the timekeeper or the poller if there is another. */
+    for (struct m *other = mp; other; other = other->link)
+        if (other != sched.timekeeper && other != load_relaxed(&sched.poller)) {
+            mp = other;
+            break;
+        }
     if (mp) {
         mp->spinning = spinning;
         mp->woken_by = woken_by;
-        m_wake_locked(mp, pp);
+        bool polls = m_wake_locked(mp, pp);
         lock_release(&sched.lock);
-        os_futex_wake(&mp->wake, 1);
+        m_rouse(mp, polls);
         return true;
     }
     lock_release(&sched.lock);
@@ -262,8 +275,9 @@ void p_hand_off(struct p *pp)
         m_start(pp, false, NULL);
         return;
     }
-    /* Nobody looks for work, and all others are busy: somebody should. */
-    if (load_relaxed(&sched.spinning) == 0 && load_relaxed(&sched.idle_p_count) == 0) {
+    /* Nobody looks for work, and all others are busy, or nobody polls: somebody should. */
+    bool unpolled = netpoll_wanted() && !load_relaxed(&sched.poller);
+    if (load_relaxed(&sched.spinning) == 0 && (unpolled || load_relaxed(&sched.idle_p_count) == 0)) {
         uint32_t none = 0;
         if (cas_acq_rel(&sched.spinning, &none, 1)) {
             lock_release(&sched.lock);

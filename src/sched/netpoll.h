@@ -8,14 +8,15 @@
 //     do {
 //         seen = netpoll_see(d, side);              before the attempt
 //         attempt the operation without blocking; if it did not answer -EAGAIN: done
-//         r = netpoll_wait(fd, d, side, seen, &waited);
+//         r = netpoll_wait(d, side, seen, &waited);
 //     } while (r == 0);
 //
 // A wait for several things (select), the descriptor being one of them:
 //
-//     r = netpoll_check(fd, side, &w);              1 ready · 0 not · -EBADF …; prepares w
+//     r = netpoll_check(fd, side, &w);              1 ready · 0 not · -EBADF, -ENOMEM; prepares w
 //     ticket = wait_arm_cancellable(gp, WAIT_SELECT);
-//     r = netpoll_add(&w, gp, ticket);              0 queued · -EAGAIN look again · -EBADF closed meanwhile
+//     r = netpoll_add(&w, gp, ticket);              0 queued · -EAGAIN look again · -EBADF, -ENOMEM, -ENOSPC,
+//                                                   -EMFILE: not to be waited for
 //     wait_park_until(mp, gp, the earliest of the select's own limits and netpoll_until(&w));
 //     netpoll_remove(&w);                           always, for each w that netpoll_add has queued
 //     w.result                                      NETPOLL_NONE: not this one · NETPOLL_LOOK: netpoll_check again,
@@ -28,6 +29,7 @@
 #include "base/atomic.h"
 #include "base/compiler.h"
 #include "os/lock.h"
+#include "os/poller.h"
 #include "sched/g.h"
 
 enum poll_side { POLL_READ, POLL_WRITE };
@@ -54,7 +56,8 @@ struct poll_seen {
 };
 
 struct poll_queue {
-    struct netpoll_waiter *first, *last; /* under lock; first is read by those who only look */
+    _Atomic(struct netpoll_waiter *) first; /* under lock; relaxed reads by those who only look */
+    struct netpoll_waiter *last;            /* under lock */
     _Atomic uint32_t edge;    /* written under lock; release, pairs with the acquire in netpoll_see */
     _Atomic uint32_t drained; /* the edge as of an operation that took all there was; relaxed, by anyone */
     _Atomic int64_t until;    /* the deadline, 0 if none; written under lock */
@@ -64,7 +67,9 @@ struct poll_queue {
 enum poll_kind {
     KIND_UNKNOWN,
     KIND_SOCKET, /* MSG_DONTWAIT works */
-    KIND_STREAM, /* a pipe or the like: pollable */
+    KIND_TCP,    /* and a short read means that there was no more */
+    KIND_PIPE,   /* pollable, and RWF_NOWAIT works */
+    KIND_DEVICE, /* pollable, and it does not: look first */
     KIND_FILE,   /* always ready: its calls are handed off */
 };
 
@@ -73,16 +78,17 @@ enum poll_kind {
  */
 struct poll_desc {
     struct lock lock;             /* RANK_FD */
-    _Atomic uint32_t generation;  /* written under lock; acquire, pairs with the release in netpoll_close */
+    _Atomic uint32_t generation;  /* written under lock; relaxed reads are checked under lock */
     _Atomic uint8_t kind;         /* enum poll_kind; relaxed, by anyone */
     _Atomic uint8_t hung_up;      /* the peer has ended its side: no `drained`. Relaxed */
     _Atomic bool registered;      /* with the poller, as far as is known. Written under lock */
     _Atomic bool ours;            /* the library made it, so `registered` is trusted for a while */
     _Atomic bool busy;            /* somebody is inside a call that might block; see fd.c */
-    bool suspect;                 /* on the list of those to be verified; under the list's lock */
+    bool suspect;                 /* on the list of those to be verified; under lock */
     uint32_t parks;               /* waits there ever were; under lock */
-    uint32_t parks_seen;          /* and when last verified; under the list's lock */
-    struct poll_desc *suspect_next; /* under the list's lock */
+    uint32_t parks_seen;          /* and when it came on the list; under lock */
+    int fd;                       /* constant */
+    struct poll_desc *suspect_next; /* constant while suspect */
     struct poll_queue side[2];    /* by enum poll_side */
 } __attribute__((aligned(CACHE_LINE)));
 
@@ -95,8 +101,8 @@ int netpoll_begin(int fd, struct poll_desc **d);
 static always_inline struct poll_seen netpoll_see(struct poll_desc *d, enum poll_side side)
 {
     return (struct poll_seen){
-        .edge = load_acquire(&d->side[side].edge), /* pairs with the release in netpoll_dispatch */
-        .generation = load_acquire(&d->generation),
+        .edge = load_acquire(&d->side[side].edge), /* pairs with the release in edge_locked */
+        .generation = load_relaxed(&d->generation),
     };
 }
 
@@ -121,29 +127,34 @@ bool netpoll_late(struct poll_desc *d, enum poll_side side);
  * ready, that is, a file · -ETIMEDOUT: the deadline · what the scope says · -ENOMEM, -ENOSPC, -EMFILE. *waited: true from the
  * second wait of an operation on, so that it does not lose its place in the queue. May park; any thread.
  */
-int netpoll_wait(int fd, struct poll_desc *d, enum poll_side side, struct poll_seen seen, bool *waited);
+int netpoll_wait(struct poll_desc *d, enum poll_side side, struct poll_seen seen, bool *waited);
 
 /* An operation has succeeded, and there may be more to be had: the next waiter may try. Outside of a section. */
 void netpoll_pass_on_slow(struct poll_desc *d, enum poll_side side);
 
 static always_inline void netpoll_pass_on(struct poll_desc *d, enum poll_side side)
 {
-    if (unlikely(__atomic_load_n(&d->side[side].first, __ATOMIC_RELAXED) != NULL))
+    if (unlikely(load_relaxed(&d->side[side].first) != NULL))
         netpoll_pass_on_slow(d, side);
 }
 
 /* fd is new, and the library has made it: whatever was known of the number is forgotten. Outside of a section. */
 void netpoll_fresh(int fd, enum poll_kind kind);
 
-/* fd is about to be closed: wakes all waiters with -EBADF. Outside of a section. Returns the record, or NULL. */
-void netpoll_close(int fd);
+/* fd is about to be closed: wakes all waiters with -EBADF. Then it is closed, and netpoll_closed told, with what this
+ * returned. Outside of a section. */
+uint32_t netpoll_closing(int fd);
+void netpoll_closed(int fd, uint32_t generation);
 
 /* Sets the deadlines (0: none) and lets waiters look at them. Outside of a section. */
 int netpoll_set_until(int fd, int64_t read_by, int64_t write_by);
 
 /* --- one of several --- */
 
-/* 1 ready (also: hung up, past its deadline, or a file) · 0 not ready · -EBADF · -ENOMEM, -ENOSPC, -EMFILE. */
+/* Prepares w alone, without looking. 0, -EBADF, -ENOMEM. */
+int netpoll_prepare(int fd, enum poll_side side, struct netpoll_waiter *w);
+
+/* 1 ready (also: hung up, past its deadline, or a file) · 0 not ready · -EBADF, -ENOMEM. */
 int netpoll_check(int fd, enum poll_side side, struct netpoll_waiter *w);
 int netpoll_add(struct netpoll_waiter *w, struct g *gp, uint64_t ticket);
 void netpoll_remove(struct netpoll_waiter *w);
@@ -153,10 +164,6 @@ int64_t netpoll_until(const struct netpoll_waiter *w);
 
 /* --- for the scheduler --- */
 
-#define NETPOLL_EVENTS 256
-
-struct os_event;
-
 /* How many waits there are: while there are any, somebody must poll. */
 extern _Atomic int netpoll_waits;
 
@@ -165,19 +172,27 @@ static always_inline bool netpoll_wanted(void)
     return load_relaxed(&netpoll_waits) != 0;
 }
 
+/* When somebody last polled, on os_now's clock. */
+extern _Atomic int64_t netpoll_when;
+
 /*
- * Looks without blocking and makes goroutines ready: on mp's P, or, if mp is NULL or has none, through the global
- * queue. On a system stack; in a section if mp is given. Returns how many.
+ * Looks without blocking and makes goroutines ready: at the end of the ring of mp's P, or, if mp is NULL or has no P, on the
+ * global queue. On a system stack; in a section if mp is given. Returns how many.
  */
 int netpoll_now(struct m *mp);
 
-/* Sleeps until there are events, netpoll_interrupt, or `when`. The events are kept for netpoll_deliver. One thread at a
- * time: sched.poller. */
-void netpoll_sleep(int64_t when);
-int netpoll_deliver(struct m *mp);
+#define NETPOLL_BATCH 256
 
-/* The thread in netpoll_sleep comes out of it, or the next one does not go in. */
+struct netpoll_batch {
+    int n;
+    struct os_event events[NETPOLL_BATCH];
+};
+
+/* Sleeps until there are events, netpoll_interrupt, or `when`. For sched.poller, on a system stack. */
+void netpoll_sleep(struct netpoll_batch *batch, int64_t when);
+
+/* Makes those ready who wait for the events; as netpoll_now. */
+int netpoll_deliver(struct m *mp, const struct netpoll_batch *batch);
+
+/* The thread in netpoll_sleep comes out of it, or the next one does not stay in it. */
 void netpoll_interrupt(void);
-
-/* When somebody last polled, on os_now's clock: sysmon does it if it is long ago. */
-extern _Atomic int64_t netpoll_when;

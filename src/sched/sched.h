@@ -36,6 +36,7 @@ struct sched {
     struct m *all_ms;    /* under lock */
     struct m *free_ms;   /* under lock */
     struct m *timekeeper; /* under lock: the idle M that sleeps until the earliest timer */
+    _Atomic(struct m *) poller; /* written under lock: the M in netpoll_sleep, until it has come out of it */
 
     struct p *stranded_ps; /* under lock: have work, and no thread could be made for them */
     int thread_error;      /* under lock: why */

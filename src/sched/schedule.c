@@ -67,6 +67,7 @@
 #include "sched/debug_hooks.h"
 #include "sched/fatal.h"
 #include "sched/fiber.h"
+#include "sched/netpoll.h"
 #include "sched/park.h"
 #include "sched/runq.h"
 #include "sched/section.h"
@@ -75,6 +76,8 @@
  * 10 ns, waking the thief took thousands: the owner must be busy with something else. */
 #define RUNNEXT_GRACE 20000 /* ns */
 #define STEAL_ROUNDS 4
+/* Descriptors are looked at when nothing else is ready; beside goroutines that always are, this often. */
+#define POLL_EVERY 200000 /* ns */
 #define BACKOFF_MAX 14
 /* Timers are due at switches; the clock costs as much as two switches, so only every eighth looks. */
 #define TIMER_LOOK 8
@@ -581,33 +584,13 @@ static int64_t earliest_timer(void)
     return when;
 }
 
-/* Until somebody hands mp a P, or, if it is to keep the time, until `when`. In either case mp->p tells. */
-static void m_sleep(struct m *mp, int64_t when)
+/* Awake again: takes what there is for mp. Under sched.lock, which it releases. */
+static void m_awake(struct m *mp)
 {
-    lock_take(&sched.lock);
-    if (!mp->next_p) {
-        struct m *keeper = sched.timekeeper;
-        bool keeps = when != TIME_NEVER && !mp->locked_g && (!keeper || keeper->sleeps_until > when);
-        mp->sleeps_until = keeps ? when : 0;
-        if (keeps)
-            sched.timekeeper = mp;
-        mp->idle = true;
-        sched.idle_m_count++;
-        if (!mp->locked_g) {
-            mp->link = sched.idle_ms;
-            sched.idle_ms = mp;
-        }
-        deadlock_check_locked();
-        lock_release(&sched.lock);
-        while (load_acquire(&mp->wake) == 0) /* pairs with the release in m_wake */
-            if (!os_futex_wait(&mp->wake, 0, mp->sleeps_until))
-                break;
-        lock_take(&sched.lock);
-        if (mp->idle) { /* time is up, and nobody has taken us off the list */
-            m_unlist_idle_locked(mp);
-            if (!mp->locked_g)
-                mp->next_p = p_idle_pop_locked();
-        }
+    if (mp->idle) { /* time is up, or there are events, and nobody has taken us off the list */
+        m_unlist_idle_locked(mp);
+        if (!mp->locked_g)
+            mp->next_p = p_idle_pop_locked();
     }
     struct p *pp = mp->next_p;
     mp->next_p = NULL;
@@ -616,6 +599,51 @@ static void m_sleep(struct m *mp, int64_t when)
     store_relaxed(&sched.coarse_now, os_now());
     if (pp)
         p_attach(mp, pp);
+}
+
+/* The same sleep for sched.poller, with room for what it finds. */
+static noinline void m_sleep_polling(struct m *mp)
+{
+    struct netpoll_batch batch;
+    netpoll_sleep(&batch, mp->sleeps_until ? mp->sleeps_until : TIME_NEVER);
+    lock_take(&sched.lock);
+    store_relaxed(&sched.poller, NULL);
+    m_awake(mp);
+    netpoll_deliver(mp, &batch);
+}
+
+/* Until somebody hands mp a P, or, if it is to keep the time or to poll, until there is something to do. In either
+ * case mp->p tells. */
+static void m_sleep(struct m *mp, int64_t when)
+{
+    lock_take(&sched.lock);
+    if (!mp->next_p) {
+        struct m *keeper = sched.timekeeper;
+        bool keeps = when != TIME_NEVER && !mp->locked_g && (!keeper || keeper->sleeps_until > when);
+        bool polls = netpoll_wanted() && !mp->locked_g && !load_relaxed(&sched.poller);
+        mp->sleeps_until = keeps ? when : 0;
+        if (keeps)
+            sched.timekeeper = mp;
+        if (polls)
+            store_relaxed(&sched.poller, mp);
+        mp->idle = true;
+        sched.idle_m_count++;
+        if (!mp->locked_g) {
+            mp->link = sched.idle_ms;
+            sched.idle_ms = mp;
+        }
+        deadlock_check_locked();
+        lock_release(&sched.lock);
+        if (polls) {
+            m_sleep_polling(mp);
+            return;
+        }
+        while (load_acquire(&mp->wake) == 0) /* pairs with the release in m_wake */
+            if (!os_futex_wait(&mp->wake, 0, mp->sleeps_until))
+                break;
+        lock_take(&sched.lock);
+    }
+    m_awake(mp);
 }
 
 /* Gives up mp's P and sleeps. On return there may be a P again, or not. */
@@ -686,6 +714,9 @@ static struct g *find_runnable(struct m *mp)
         struct g *gp = NULL;
         if (pp->until_fair == 0) {
             pp->until_fair = options.fair_every;
+            if (netpoll_wanted() && !load_relaxed(&sched.poller) &&
+                os_now() - load_relaxed(&netpoll_when) > POLL_EVERY)
+                netpoll_now(mp);
             if (!(gp = global_take(pp, 1)))
                 gp = runq_pop(pp);
         }
@@ -693,6 +724,8 @@ static struct g *find_runnable(struct m *mp)
             gp = runq_pop(pp);
         if (!gp)
             gp = global_take(pp, RUNQ_SIZE / 2);
+        if (!gp && netpoll_wanted() && !load_relaxed(&sched.poller) && netpoll_now(mp) > 0)
+            gp = runq_pop(pp);
         uint32_t busy = load_relaxed(&sched.procs) - load_relaxed(&sched.idle_p_count);
         if (!gp && (mp->spinning || 2 * load_relaxed(&sched.spinning) < busy)) {
             if (!mp->spinning)

@@ -23,6 +23,7 @@
 #include "base/options.h"
 #include "sched/debug_hooks.h"
 #include "sched/fatal.h"
+#include "sched/netpoll.h"
 #include "sched/runq.h"
 #include "sched/sched.h"
 #include "sched/stack.h"
@@ -34,6 +35,7 @@
 #define PERIOD_ALL_BUSY (5 * MILLISECOND)
 #define PERIOD_ALL_IDLE (100 * MILLISECOND)
 #define ROUNDS_BEFORE_SLEEP 10
+#define POLL_EVERY (10 * MILLISECOND)
 #define SCAVENGE_EVERY (100 * MILLISECOND)
 #define GIVE_UP_THREADS (1000 * MILLISECOND)
 
@@ -234,6 +236,9 @@ static void *sysmon(void *arg)
             due = load_relaxed(&load_acquire(&sched.ps[i])->timers.next) <= now;
         if (due && load_relaxed(&sched.idle_p_count) > 0)
             acted |= wake_one();
+        if (netpoll_wanted() && !load_relaxed(&sched.poller) &&
+            now - load_relaxed(&netpoll_when) >= POLL_EVERY)
+            acted |= netpoll_now(NULL) > 0;
         retry_stranded(now);
         if (unlikely(load_acquire(&debug_pending))) /* pairs with the release of whoever set it */
             debug_work();

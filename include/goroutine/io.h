@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Descriptors, without blocking anyone but the caller. Descriptors are plain ints; sockets, pipes, terminals, files, eventfds,
+ * whatever there is, also those made by others. Whether O_NONBLOCK is set makes no difference, and it is left as it is.
+ *
+ * What holds for every function here:
+ *   - The result is the system call's, or a negative errno. errno itself is not touched. -EINTR is never returned, and
+ *     no SIGPIPE is raised.
+ *   - It may park, and may be called from any thread; on a plain thread it blocks.
+ *   - A call that has to wait for a descriptor ends with -ECANCELED or -ETIMEDOUT when the caller's scope does, with -ETIMEDOUT when the
+ *     descriptor's own deadline passes, and with -EBADF when go_close closes it. Then it has done nothing.
+ *   - Several goroutines may wait on one descriptor; those who read are served in the order in which they came, as are those
+ *     who write.
+ *   - Descriptors that a function makes are close-on-exec.
+ * Work on files cannot be cancelled: it runs on its thread while others get the processor.
+ */
+#pragma once
+
+#include <goroutine/time.h>
+
+#include <dirent.h>
+#include <poll.h>
+#include <stddef.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* --- reading and writing --- */
+
+/* Up to size bytes; 0 at the end. */
+ssize_t go_read(int fd, void *buffer, size_t size);
+ssize_t go_readv(int fd, const struct iovec *iov, int count);
+
+/* All of it, in however many pieces: returns the sum, or the error that ended it, after which part may have gone out. */
+ssize_t go_write(int fd, const void *buffer, size_t size);
+ssize_t go_writev(int fd, const struct iovec *iov, int count);
+
+/* The same, and tells through *written (unless NULL) how many bytes went out, also after an error. */
+ssize_t go_write_count(int fd, const void *buffer, size_t size, size_t *written);
+
+/* At an offset, which the descriptor's own is left out of. They may be short, as the system calls. */
+ssize_t go_pread(int fd, void *buffer, size_t size, off_t offset);
+ssize_t go_pwrite(int fd, const void *buffer, size_t size, off_t offset);
+ssize_t go_preadv(int fd, const struct iovec *iov, int count, off_t offset);
+ssize_t go_pwritev(int fd, const struct iovec *iov, int count, off_t offset);
+
+/* --- sockets; the flags are the system calls', and with MSG_DONTWAIT they return -EAGAIN instead of waiting --- */
+
+ssize_t go_recv(int fd, void *buffer, size_t size, int flags);
+ssize_t go_recvfrom(int fd, void *buffer, size_t size, int flags, struct sockaddr *address, socklen_t *address_size);
+ssize_t go_recvmsg(int fd, struct msghdr *message, int flags);
+
+/* May be short. */
+ssize_t go_send(int fd, const void *buffer, size_t size, int flags);
+ssize_t go_sendto(int fd, const void *buffer, size_t size, int flags, const struct sockaddr *address,
+		  socklen_t address_size);
+ssize_t go_sendmsg(int fd, const struct msghdr *message, int flags);
+
+/* The next connection of a listening socket; address and size as in accept(2), or NULL. Connections that have gone again are
+ * passed over; -EMFILE, -ENFILE and the like are returned, and the connection waits. */
+int go_accept(int fd, struct sockaddr *address, socklen_t *size);
+
+/* 0 when connected. After -ECANCELED or -ETIMEDOUT the attempt goes on by itself: close the socket. */
+int go_connect(int fd, const struct sockaddr *address, socklen_t size);
+
+/* --- any descriptor --- */
+
+/*
+ * Closes fd and wakes every goroutine that waits on it with -EBADF. The number may be another file's at once; nobody who
+ * waited for this one sees that. 0, or what close(2) said.
+ */
+int go_close(int fd);
+
+/*
+ * Waits until one of the events (POLLIN, POLLOUT, …) is there, or an error or hang-up: returns them as poll(2) does. Regular files
+ * are always ready.
+ */
+int go_wait_fd(int fd, short events);
+
+/*
+ * From the time read_by (write_by) on, reads and accepts (writes, connects) of fd return -ETIMEDOUT, also those that wait already
+ * and those that could be done at once; 0 means no deadline. It stays until it is set anew or go_close. A descriptor that has had
+ * one must be closed by go_close. 0 or -EBADF.
+ */
+int go_fd_deadline(int fd, go_time read_by, go_time write_by);
+
+/* As sendfile(2) and splice(2); they may be short. SPLICE_F_NONBLOCK: -EAGAIN instead of waiting. */
+ssize_t go_sendfile(int out, int in, off_t *offset, size_t count);
+ssize_t go_splice(int in, off_t *in_offset, int out, off_t *out_offset, size_t count, unsigned flags);
+
+/* --- names and addresses --- */
+
+/*
+ * A socket that listens (TCP, unix) or is bound (UDP, unixgram) at the address. network: "tcp", "tcp4", "tcp6", "udp", "udp4", "udp6",
+ * "unix", "unixgram", "unixpacket". address: "host:port", "[::1]:80", ":8080" (every address of this machine), port 0 for a free
+ * one, a name or number for the port; of Unix sockets a path, "@name" for an abstract one. Returns the socket, with SO_REUSEADDR,
+ * TCP_NODELAY and keep-alive set and O_NONBLOCK on, or -errno; -ENOENT for a name that is not known, -EINVAL for an address that
+ * cannot be understood, -EPROTONOSUPPORT for another network.
+ */
+int go_listen(const char *network, const char *address);
+
+/*
+ * A socket connected to the address, in go_listen's notation, TCP_NODELAY and keep-alive set. Names are resolved on a thread of
+ * their own. All addresses are tried, IPv6 first, the next one a quarter of a second after the last or when that has failed
+ * (RFC 8305). Returns the socket, or the first error of the first address; -ENOENT for a name that is not known. "" as host
+ * means this machine.
+ */
+int go_dial(const char *network, const char *address);
+
+/*
+ * The address fd is bound to, or its peer's: "127.0.0.1:40123", "[::1]:80", a path, "@name". Returns its length, or -errno;
+ * -ENOSPC if it does not fit with its final NUL. Never parks.
+ */
+int go_local_address(int fd, char *buffer, size_t size);
+int go_peer_address(int fd, char *buffer, size_t size);
+
+/* --- files; arguments as of the system calls, 0 or what they return, or -errno --- */
+
+/* Close-on-exec is added to the flags. */
+int go_open(const char *path, int flags, ... /* mode_t mode */);
+int go_openat(int dir, const char *path, int flags, ... /* mode_t mode */);
+int go_fsync(int fd);
+int go_fdatasync(int fd);
+int go_stat(const char *path, struct stat *st);
+int go_lstat(const char *path, struct stat *st);
+int go_fstat(int fd, struct stat *st);
+int go_access(const char *path, int mode);
+int go_truncate(const char *path, off_t size);
+int go_ftruncate(int fd, off_t size);
+int go_fallocate(int fd, int mode, off_t offset, off_t size);
+int go_rename(const char *from, const char *to);
+int go_link(const char *from, const char *to);
+int go_symlink(const char *target, const char *path);
+ssize_t go_readlink(const char *path, char *buffer, size_t size);
+int go_unlink(const char *path);
+int go_mkdir(const char *path, mode_t mode);
+int go_rmdir(const char *path);
+int go_chmod(const char *path, mode_t mode);
+int go_flock(int fd, int operation);
+
+/* As opendir, readdir and closedir: *entry is NULL at the end, and valid until the next call for this directory. 0 or -errno. */
+int go_opendir(const char *path, DIR **dir);
+int go_readdir(DIR *dir, struct dirent **entry);
+int go_closedir(DIR *dir);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: MIT
+// File system calls, as blocking calls: others get the P while the disk is waited for. Most take a microsecond or two, in which nobody
+// has to be given anything, and then it costs some 10 ns.
+#include <goroutine/io.h>
+
+#include <fcntl.h>
+#include <stdarg.h>
+
+#include "io/io.h"
+#include "sched/sched.h"
+
+static mode_t mode_argument(int flags, va_list args)
+{
+    return (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE ? (mode_t)va_arg(args, unsigned) : 0;
+}
+
+static int open_at(int dir, const char *path, int flags, mode_t mode)
+{
+    int fd = (int)IO_BLOCKING(SYSCALL4(SYS_openat, dir, path, flags | O_CLOEXEC, mode));
+    if (fd >= 0)
+        netpoll_fresh(fd, KIND_UNKNOWN);
+    return fd;
+}
+
+GO_EXPORT int go_open(const char *path, int flags, ...)
+{
+    va_list args;
+    va_start(args, flags);
+    mode_t mode = mode_argument(flags, args);
+    va_end(args);
+    return open_at(AT_FDCWD, path, flags, mode);
+}
+
+GO_EXPORT int go_openat(int dir, const char *path, int flags, ...)
+{
+    va_list args;
+    va_start(args, flags);
+    mode_t mode = mode_argument(flags, args);
+    va_end(args);
+    return open_at(dir, path, flags, mode);
+}
+
+GO_EXPORT int go_fsync(int fd)
+{
+    return (int)IO_BLOCKING(SYSCALL1(SYS_fsync, fd));
+}
+
+GO_EXPORT int go_fdatasync(int fd)
+{
+    return (int)IO_BLOCKING(SYSCALL1(SYS_fdatasync, fd));
+}
+
+GO_EXPORT int go_stat(const char *path, struct stat *st)
+{
+    return (int)IO_BLOCKING(SYSCALL4(SYS_newfstatat, AT_FDCWD, path, st, 0));
+}
+
+GO_EXPORT int go_lstat(const char *path, struct stat *st)
+{
+    return (int)IO_BLOCKING(SYSCALL4(SYS_newfstatat, AT_FDCWD, path, st, AT_SYMLINK_NOFOLLOW));
+}
+
+GO_EXPORT int go_fstat(int fd, struct stat *st)
+{
+    return (int)IO_BLOCKING(SYSCALL2(SYS_fstat, fd, st));
+}
+
+GO_EXPORT int go_access(const char *path, int mode)
+{
+    return (int)IO_BLOCKING(SYSCALL3(SYS_faccessat, AT_FDCWD, path, mode));
+}
+
+GO_EXPORT int go_truncate(const char *path, off_t size)
+{
+    return (int)IO_BLOCKING(SYSCALL2(SYS_truncate, path, size));
+}
+
+GO_EXPORT int go_ftruncate(int fd, off_t size)
+{
+    return (int)IO_BLOCKING(SYSCALL2(SYS_ftruncate, fd, size));
+}
+
+GO_EXPORT int go_fallocate(int fd, int mode, off_t offset, off_t size)
+{
+    return (int)IO_BLOCKING(SYSCALL4(SYS_fallocate, fd, mode, offset, size));
+}
+
+GO_EXPORT int go_rename(const char *from, const char *to)
+{
+    return (int)IO_BLOCKING(SYSCALL6(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0, 0));
+}
+
+GO_EXPORT int go_link(const char *from, const char *to)
+{
+    return (int)IO_BLOCKING(SYSCALL6(SYS_linkat, AT_FDCWD, from, AT_FDCWD, to, 0, 0));
+}
+
+GO_EXPORT int go_symlink(const char *target, const char *path)
+{
+    return (int)IO_BLOCKING(SYSCALL3(SYS_symlinkat, target, AT_FDCWD, path));
+}
+
+GO_EXPORT ssize_t go_readlink(const char *path, char *buffer, size_t size)
+{
+    return IO_BLOCKING(SYSCALL4(SYS_readlinkat, AT_FDCWD, path, buffer, size));
+}
+
+GO_EXPORT int go_unlink(const char *path)
+{
+    return (int)IO_BLOCKING(SYSCALL3(SYS_unlinkat, AT_FDCWD, path, 0));
+}
+
+GO_EXPORT int go_mkdir(const char *path, mode_t mode)
+{
+    return (int)IO_BLOCKING(SYSCALL3(SYS_mkdirat, AT_FDCWD, path, mode));
+}
+
+GO_EXPORT int go_rmdir(const char *path)
+{
+    return (int)IO_BLOCKING(SYSCALL3(SYS_unlinkat, AT_FDCWD, path, AT_REMOVEDIR));
+}
+
+GO_EXPORT int go_chmod(const char *path, mode_t mode)
+{
+    return (int)IO_BLOCKING(SYSCALL3(SYS_fchmodat, AT_FDCWD, path, mode));
+}
+
+GO_EXPORT int go_flock(int fd, int operation)
+{
+    return (int)IO_BLOCKING(SYSCALL2(SYS_flock, fd, operation));
+}
+
+/* --- directories: the C library's, whose buffers come from malloc --- */
+
+struct directory {
+    const char *path;
+    DIR *dir;
+    struct dirent *entry;
+    int error;
+};
+
+/* All on a system stack; they keep errno, which is the caller's. */
+static void call_opendir(void *arg)
+{
+    struct directory *d = arg;
+    int kept = errno;
+    d->dir = opendir(d->path);
+    d->error = d->dir ? 0 : -errno;
+    errno = kept;
+}
+
+static void call_readdir(void *arg)
+{
+    struct directory *d = arg;
+    int kept = errno;
+    errno = 0;
+    d->entry = readdir(d->dir);
+    d->error = d->entry ? 0 : -errno;
+    errno = kept;
+}
+
+static void call_closedir(void *arg)
+{
+    struct directory *d = arg;
+    int kept = errno;
+    d->error = closedir(d->dir) == 0 ? 0 : -errno;
+    errno = kept;
+}
+
+static int directory_call(void (*fn)(void *), struct directory *d)
+{
+    go_block_enter();
+    system_stack_call(fn, d);
+    go_block_leave();
+    return d->error;
+}
+
+GO_EXPORT int go_opendir(const char *path, DIR **dir)
+{
+    struct directory d = { .path = path };
+    int r = directory_call(call_opendir, &d);
+    *dir = d.dir;
+    if (r == 0)
+        netpoll_fresh(dirfd(d.dir), KIND_UNKNOWN);
+    return r;
+}
+
+GO_EXPORT int go_readdir(DIR *dir, struct dirent **entry)
+{
+    struct directory d = { .dir = dir };
+    int r = directory_call(call_readdir, &d);
+    *entry = d.entry;
+    return r;
+}
+
+GO_EXPORT int go_closedir(DIR *dir)
+{
+    struct directory d = { .dir = dir };
+    return directory_call(call_closedir, &d);
+}

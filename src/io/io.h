@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+// What the files of src/io share.
+#pragma once
+
+#include <errno.h>
+#include <sys/types.h>
+
+#include "os/linux/syscall.h"
+#include "sched/netpoll.h"
+
+/* The first line of each call: makes the caller known, and lets others run if it has been asked to. */
+void io_enter(void);
+
+/* Attempts that may block their thread are made between these: others get the P. */
+void go_block_enter(void);
+void go_block_leave(void);
+
+/* The same file operation until it is not interrupted; others run meanwhile. */
+#define IO_BLOCKING(call)                                                                          \
+    __extension__({                                                                                \
+        long r_;                                                                                   \
+        go_block_enter();                                                                          \
+        do {                                                                                       \
+            r_ = (call);                                                                           \
+        } while (r_ == -EINTR);                                                                    \
+        go_block_leave();                                                                          \
+        r_;                                                                                        \
+    })
+
+/* What fd is, asked of the kernel; kept in d->kind. */
+enum poll_kind io_classify(int fd, struct poll_desc *d);
+
+/* True if O_NONBLOCK is set; -EBADF. */
+int io_nonblocking(int fd);
+
+/* For calls that take no MSG_NOSIGNAL: SIGPIPE is held back on this thread, and taken away if the call has raised
+ * it. No change of threads in between. */
+struct sigpipe_guard {
+    uint64_t before; /* the kernel's signal mask */
+    bool pending;
+};
+
+void sigpipe_hold(struct sigpipe_guard *guard);
+void sigpipe_release(const struct sigpipe_guard *guard, bool raised);

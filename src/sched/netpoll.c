@@ -1,0 +1,690 @@
+// SPDX-License-Identifier: MIT
+// The netpoller: goroutines that wait for descriptors, and who wakes them.
+//
+// Invariants
+//   - A waiter is on the queue of its descriptor's side from netpoll_add to the claim of its ticket by an edge or a
+//     close, or to netpoll_remove.
+//   - `edge` of a side goes on whenever that side may have become ready, before the waiters are woken.
+//   - While netpoll_waits > 0 and a P is idle, some M sleeps in the poller (sched.poller), or looks for work and will.
+//
+// "Try, then wait"
+//
+// Problem. Events are edge-triggered: one for each change to ready, and none if it has been ready all the time. An
+// edge between the attempt that found nothing and the waiting must not be lost.
+//
+// Rejected: level-triggered events, which need a system call for each wait and each end of one; a flag `ready` that the reader
+// clears before its attempt (two readers clear each other's).
+//
+// The way. Each edge counts. Whoever tries reads the count before, and waits only if it is, under the descriptor's lock, still
+// the same. Otherwise it tries again.
+//
+// "Drained"
+//
+// A TCP read that returns less than was asked for has emptied the socket. The next read need not try: it would cost a system call
+// to hear -EAGAIN. So the count of edges before that read is kept as `drained`, and while it is the present count, a read waits at
+// once. What comes in between, be it data or the end, is an edge. The one exception is an end that came
+// before the read: its event says so (EPOLLRDHUP), and from then on nothing is taken for drained. A wait that a scope or a
+// deadline ends without an attempt makes one.
+//
+// "One event, many waiters"
+//
+// An edge wakes the first in the queue, not all of them: on a listening socket a thousand goroutines would come for one
+// connection. But an edge may stand for many connections. So whoever has had success and leaves something passes on: it wakes
+// the next one. Who comes in vain goes back to the head of the queue. Those who only look (select) use up nothing and
+// do not count.
+//
+// "The same number, another file"
+//
+// Numbers are reused. go_close tells us; so does every function of the library that makes a descriptor. But programs also call
+// close, socket and dup2, which tell nobody, and the kernel drops the registration of a file that is closed. Asking epoll at each
+// wait whether the registration stands (EPOLL_CTL_MOD, which also reports what is ready now) costs a system call, 0.25 µs of the
+// 7 µs that a small request takes. So that is done for descriptors the library did not make. For its own the registration is trusted
+// at first; who waits for longer than a period or two (SUSPECT_PERIOD) is verified once by whoever polls. If the file is another
+// one, it is registered, and the number is not trusted any more: the delay happens once.
+//
+// The nasty race. A goroutine that is late by a life wants to wait for number 7, which has been closed and opened by another.
+// The record has a generation, which goes on at each close; the waiter brings the one it began with, and finds -EBADF.
+#include "sched/netpoll.h"
+
+#include <errno.h>
+#include <poll.h>
+
+#include "os/vm.h"
+#include "sched/park.h"
+#include "sched/runq.h"
+#include "sched/section.h"
+
+#define PAGE_BITS 10
+#define PAGES (1u << 15)
+#define PAGE_RECORDS (1u << PAGE_BITS)
+#define SUSPECT_PERIOD 20000000 /* ns */
+
+_Atomic int netpoll_waits;
+_Atomic int64_t netpoll_when;
+
+static _Atomic(struct poll_desc *) pages[PAGES];
+static struct lock open_lock = LOCK_INIT(RANK_LEAF);
+static _Atomic bool opened; /* written under open_lock */
+
+static struct {
+    struct lock lock;
+    _Atomic(struct poll_desc *) first; /* under lock; relaxed reads by those who only look */
+    _Atomic int64_t due;               /* when to verify; written under lock */
+} suspects = { .lock = LOCK_INIT(RANK_LEAF) };
+
+/* Goroutines whose tickets have been claimed. */
+struct woken {
+    struct g *head, *tail;
+    int n;
+};
+
+/* --- records --- */
+
+struct make_page {
+    unsigned index;
+    bool made;
+};
+
+/* On a system stack. */
+static void make_page(void *arg)
+{
+    struct make_page *m = arg;
+    size_t size = PAGE_RECORDS * sizeof(struct poll_desc);
+    struct poll_desc *page = vm_map(size, 0), *none = NULL;
+    if (!page)
+        return;
+    m->made = true;
+    for (unsigned i = 0; i < PAGE_RECORDS; i++) {
+        page[i].lock.rank = RANK_FD;
+        page[i].fd = (int)(m->index << PAGE_BITS | i);
+    }
+    /* Release: whoever finds the page finds it set up. */
+    if (!cas_acq_rel(&pages[m->index], &none, page))
+        vm_unmap(page, size);
+}
+
+static always_inline struct poll_desc *find(int fd)
+{
+    struct poll_desc *page = load_acquire(&pages[(unsigned)fd >> PAGE_BITS]);
+    return page ? &page[(unsigned)fd % PAGE_RECORDS] : NULL;
+}
+
+static noinline int begin_slow(int fd, struct poll_desc **d)
+{
+    if (fd < 0 || (unsigned)fd >> PAGE_BITS >= PAGES)
+        return -EBADF;
+    struct make_page m = { .index = (unsigned)fd >> PAGE_BITS };
+    system_stack_call(make_page, &m);
+    if (!m.made)
+        return -ENOMEM;
+    *d = find(fd);
+    return 0;
+}
+
+int netpoll_begin(int fd, struct poll_desc **d)
+{
+    if (likely((unsigned)fd >> PAGE_BITS < PAGES) && likely((*d = find(fd)) != NULL))
+        return 0;
+    return begin_slow(fd, d);
+}
+
+static always_inline uint64_t key_of(int fd, uint32_t generation)
+{
+    return (uint64_t)generation << 32 | (uint32_t)fd;
+}
+
+/* --- waking --- */
+
+static void woken_push(struct woken *w, struct g *gp)
+{
+    gp->link = NULL;
+    if (w->tail)
+        w->tail->link = gp;
+    else
+        w->head = gp;
+    w->tail = gp;
+    w->n++;
+}
+
+static void unlink_locked(struct netpoll_waiter *w)
+{
+    struct poll_queue *q = &w->desc->side[w->side];
+    if (w->prev)
+        w->prev->next = w->next;
+    else
+        store_relaxed(&q->first, w->next);
+    if (w->next)
+        w->next->prev = w->prev;
+    else
+        q->last = w->prev;
+    w->queued = false;
+}
+
+/* True if w's goroutine is now ours to wake. w is its own again after that. */
+static bool claim_locked(struct netpoll_waiter *w, int result, struct woken *woken)
+{
+    struct g *gp = w->gp;
+    unlink_locked(w);
+    /* Written before the claim: once it is claimed by somebody else, w may be gone with its stack as soon as the lock is
+     * released, not before, for its owner takes the lock to leave the queue. */
+    int before = w->result;
+    w->result = result;
+    if (!wait_claim(gp, w->ticket)) {
+        w->result = before;
+        return false;
+    }
+    woken_push(woken, gp);
+    return true;
+}
+
+/* The side may be ready: one who takes, and all who look, shall see. */
+static void edge_locked(struct poll_desc *d, enum poll_side side, bool all, struct woken *woken)
+{
+    struct poll_queue *q = &d->side[side];
+    store_release(&q->edge, load_relaxed(&q->edge) + 1); /* pairs with the acquire in netpoll_see */
+    bool taken = false;
+    struct netpoll_waiter *next;
+    for (struct netpoll_waiter *w = load_relaxed(&q->first); w; w = next) {
+        next = w->next;
+        if (w->looks || !taken || all)
+            taken |= claim_locked(w, NETPOLL_LOOK, woken) && !w->looks;
+    }
+}
+
+static void refuse_locked(struct poll_desc *d, struct woken *woken)
+{
+    for (int side = 0; side < 2; side++) {
+        struct poll_queue *q = &d->side[side];
+        store_release(&q->edge, load_relaxed(&q->edge) + 1);
+        struct netpoll_waiter *w;
+        while ((w = load_relaxed(&q->first)))
+            claim_locked(w, -EBADF, woken);
+    }
+}
+
+/* From anywhere outside of the scheduler: as if each had been woken by itself. In a section. */
+static void wake_each(struct m *mp, struct woken *woken)
+{
+    struct g *next;
+    for (struct g *gp = woken->head; gp; gp = next) {
+        next = gp->link;
+        ready(mp, gp);
+    }
+}
+
+/* For the scheduler: in their order at the end of the queue. */
+static void wake_batch(struct m *mp, struct woken *woken)
+{
+    struct p *pp = mp ? mp->p : NULL;
+    struct g_queue others = { 0 };
+    int own = 0;
+    struct g *next;
+    for (struct g *gp = woken->head; gp; gp = next) {
+        next = gp->link;
+        if (load_relaxed(&gp->flags) & G_THREAD) {
+            ready(mp, gp);
+            continue;
+        }
+        store_relaxed(&gp->status, G_RUNNABLE);
+        if (pp) {
+            runq_push(pp, gp);
+            own++;
+            continue;
+        }
+        gp->link = NULL;
+        if (others.tail)
+            others.tail->link = gp;
+        else
+            others.head = gp;
+        others.tail = gp;
+        others.length++;
+    }
+    if (own > 1)
+        wake_idle(pp);
+    if (others.length == 0)
+        return;
+    lock_take(&sched.lock);
+    for (struct g *gp = others.head; gp; gp = next) {
+        next = gp->link;
+        global_push_locked(gp);
+    }
+    struct p *idle = p_idle_pop_locked();
+    lock_release(&sched.lock);
+    if (idle)
+        m_start(idle, false, NULL);
+}
+
+/* --- registration --- */
+
+/* On a system stack. */
+static void open_poller(void *arg)
+{
+    int *error = arg;
+    lock_take(&open_lock);
+    if (!load_relaxed(&opened)) {
+        *error = os_poller_open();
+        store_release(&opened, *error == 0); /* pairs with the acquire in poller_ready */
+    }
+    lock_release(&open_lock);
+}
+
+/* What a descriptor is registered for. All, if that is done once; otherwise what somebody waits for, because each time reports what is
+ * ready, and a socket is always writable. */
+static uint32_t interest_locked(struct poll_desc *d, enum poll_side side)
+{
+    if (load_relaxed(&d->ours))
+        return OS_EVENT_READ | OS_EVENT_WRITE;
+    uint32_t what = side == POLL_READ ? OS_EVENT_READ : OS_EVENT_WRITE;
+    if (load_relaxed(&d->side[POLL_READ].first))
+        what |= OS_EVENT_READ;
+    if (load_relaxed(&d->side[POLL_WRITE].first))
+        what |= OS_EVENT_WRITE;
+    return what;
+}
+
+/* Sees to it that the file behind the number reports its edges. */
+static int enlist_locked(struct poll_desc *d, enum poll_side side)
+{
+    uint64_t key = key_of(d->fd, load_relaxed(&d->generation));
+    bool registered = load_relaxed(&d->registered);
+    if (registered && load_relaxed(&d->ours))
+        return 0;
+    uint32_t what = interest_locked(d, side);
+    int r = registered ? os_poller_again(d->fd, what, key) : -ENOENT;
+    if (r == -ENOENT)
+        r = os_poller_add(d->fd, what, key);
+    if (r == -EEXIST) /* by an earlier generation */
+        r = os_poller_again(d->fd, what, key);
+    store_relaxed(&d->registered, r == 0);
+    return r;
+}
+
+static int poller_ready(void)
+{
+    int r = 0;
+    if (unlikely(!load_acquire(&opened))) /* pairs with the release in open_poller */
+        system_stack_call(open_poller, &r);
+    return r;
+}
+
+/* d has been waited for in trust. Under d's lock. */
+static void suspect_locked(struct poll_desc *d)
+{
+    if (d->suspect)
+        return;
+    lock_take(&suspects.lock);
+    struct poll_desc *first = load_relaxed(&suspects.first);
+    d->suspect = true;
+    d->parks_seen = d->parks;
+    d->suspect_next = first;
+    store_relaxed(&suspects.first, d);
+    if (!first)
+        store_relaxed(&suspects.due, load_relaxed(&sched.coarse_now) + SUSPECT_PERIOD);
+    lock_release(&suspects.lock);
+}
+
+/* Looks whether what waits waits for a file that is registered; see "The same number, another file". */
+static noinline void verify(int64_t now, struct woken *woken)
+{
+    lock_take(&suspects.lock);
+    struct poll_desc *d = load_relaxed(&suspects.first), *next;
+    store_relaxed(&suspects.first, NULL);
+    lock_release(&suspects.lock);
+    for (; d; d = next) {
+        lock_take(&d->lock);
+        next = d->suspect_next;
+        d->suspect = false;
+        bool waits = load_relaxed(&d->side[0].first) || load_relaxed(&d->side[1].first);
+        if (waits && d->parks != d->parks_seen) {
+            suspect_locked(d);
+        } else if (waits) {
+            uint64_t key = key_of(d->fd, load_relaxed(&d->generation));
+            int r = os_poller_again(d->fd, OS_EVENT_READ | OS_EVENT_WRITE, key);
+            if (r == -ENOENT) {
+                store_relaxed(&d->ours, false);
+                r = os_poller_add(d->fd, OS_EVENT_READ | OS_EVENT_WRITE, key);
+            }
+            if (r < 0) {
+                /* Closed behind our back, or not to be waited for any more: their next attempt will tell them. */
+                store_relaxed(&d->ours, false);
+                store_relaxed(&d->registered, false);
+                edge_locked(d, POLL_READ, true, woken);
+                edge_locked(d, POLL_WRITE, true, woken);
+            }
+        }
+        lock_release(&d->lock);
+    }
+    lock_take(&suspects.lock);
+    store_relaxed(&suspects.due, now + SUSPECT_PERIOD);
+    lock_release(&suspects.lock);
+}
+
+/* --- waiting --- */
+
+static void enqueue_locked(struct netpoll_waiter *w, bool at_head)
+{
+    struct poll_desc *d = w->desc;
+    struct poll_queue *q = &d->side[w->side];
+    struct netpoll_waiter *first = load_relaxed(&q->first);
+    if (at_head || !first) {
+        w->prev = NULL;
+        w->next = first;
+        store_relaxed(&q->first, w);
+        if (first)
+            first->prev = w;
+        else
+            q->last = w;
+    } else {
+        w->next = NULL;
+        w->prev = q->last;
+        q->last->next = w;
+        q->last = w;
+    }
+    w->queued = true;
+    w->result = NETPOLL_NONE;
+    d->parks++;
+    if (load_relaxed(&d->ours))
+        suspect_locked(d);
+}
+
+/* A plain thread waits, and no M may be there to poll. In a section. */
+static noinline void see_that_one_polls(void)
+{
+    full_fence(); /* our netpoll_waits before sched.poller; an M that goes to sleep looks the other way round */
+    uint32_t none = 0;
+    if (load_relaxed(&sched.poller) || load_relaxed(&sched.idle_p_count) == 0 ||
+        !cas_acq_rel(&sched.spinning, &none, 1))
+        return;
+    lock_take(&sched.lock);
+    struct p *pp = p_idle_pop_locked();
+    lock_release(&sched.lock);
+    if (pp)
+        m_start(pp, true, NULL);
+    else
+        atomic_fetch_sub_explicit(&sched.spinning, 1, memory_order_relaxed);
+}
+
+bool netpoll_late(struct poll_desc *d, enum poll_side side)
+{
+    int64_t until = load_relaxed(&d->side[side].until);
+    return until != 0 && os_now() >= until;
+}
+
+int netpoll_wait(struct poll_desc *d, enum poll_side side, struct poll_seen seen, bool *waited)
+{
+    int r = poller_ready();
+    if (unlikely(r < 0))
+        return r;
+    struct m *mp = section_enter();
+    struct g *gp = mp->cur;
+    struct poll_queue *q = &d->side[side];
+    bool again = false;
+    lock_take(&d->lock);
+    if (load_relaxed(&d->generation) != seen.generation)
+        r = -EBADF;
+    else if (load_relaxed(&q->edge) != seen.edge)
+        again = true;
+    else
+        r = enlist_locked(d, side);
+    if (r < 0 || again) {
+        lock_release(&d->lock);
+        section_leave(mp);
+        return r;
+    }
+    int64_t until = load_relaxed(&q->until);
+    struct netpoll_waiter w = { .desc = d, .gp = gp, .side = (uint8_t)side };
+    add_relaxed(&netpoll_waits, 1);
+    w.ticket = wait_arm_cancellable(gp, WAIT_IO);
+    enqueue_locked(&w, *waited);
+    lock_release(&d->lock);
+    *waited = true;
+    if (unlikely(!mp->p))
+        see_that_one_polls();
+    r = until ? wait_park_until(mp, gp, until) : wait_park(mp, gp);
+    mp = m_self();
+    if (unlikely(r < 0)) {
+        lock_take(&d->lock);
+        if (w.queued)
+            unlink_locked(&w);
+        lock_release(&d->lock);
+        if (r == WAIT_TIME_UP)
+            r = -ETIMEDOUT;
+    } else if (w.result < 0) {
+        r = w.result;
+    }
+    add_relaxed(&netpoll_waits, -1);
+    section_leave(mp);
+    return r;
+}
+
+noinline void netpoll_pass_on_slow(struct poll_desc *d, enum poll_side side)
+{
+    struct woken woken = { 0 };
+    struct m *mp = section_enter();
+    lock_take(&d->lock);
+    edge_locked(d, side, false, &woken);
+    lock_release(&d->lock);
+    wake_each(mp, &woken);
+    section_leave(mp);
+}
+
+/* Forgets what was known of the number. */
+static void renew_locked(struct poll_desc *d, struct woken *woken)
+{
+    store_relaxed(&d->generation, load_relaxed(&d->generation) + 1);
+    store_relaxed(&d->registered, false);
+    store_relaxed(&d->hung_up, 0);
+    store_relaxed(&d->busy, false);
+    store_relaxed(&d->side[POLL_READ].until, 0);
+    store_relaxed(&d->side[POLL_WRITE].until, 0);
+    refuse_locked(d, woken);
+}
+
+void netpoll_fresh(int fd, enum poll_kind kind)
+{
+    struct poll_desc *d;
+    if (netpoll_begin(fd, &d) < 0)
+        return;
+    struct woken woken = { 0 };
+    struct m *mp = section_enter();
+    lock_take(&d->lock);
+    renew_locked(d, &woken);
+    store_relaxed(&d->kind, (uint8_t)kind);
+    store_relaxed(&d->ours, kind != KIND_UNKNOWN);
+    lock_release(&d->lock);
+    wake_each(mp, &woken);
+    section_leave(mp);
+}
+
+uint32_t netpoll_closing(int fd)
+{
+    struct poll_desc *d = (unsigned)fd >> PAGE_BITS < PAGES ? find(fd) : NULL;
+    if (!d)
+        return 0;
+    struct woken woken = { 0 };
+    struct m *mp = section_enter();
+    lock_take(&d->lock);
+    bool registered = load_relaxed(&d->registered);
+    renew_locked(d, &woken);
+    store_relaxed(&d->kind, KIND_UNKNOWN);
+    store_relaxed(&d->ours, false);
+    uint32_t generation = load_relaxed(&d->generation);
+    lock_release(&d->lock);
+    wake_each(mp, &woken);
+    section_leave(mp);
+    /* Closing does that too, but not while the file has another descriptor, perhaps in a child. */
+    if (registered)
+        os_poller_remove(fd);
+    return generation;
+}
+
+/* Somebody may have begun to wait between netpoll_closing and the close, for a file that is no more. */
+void netpoll_closed(int fd, uint32_t generation)
+{
+    struct poll_desc *d = (unsigned)fd >> PAGE_BITS < PAGES ? find(fd) : NULL;
+    if (!d || generation == 0)
+        return;
+    struct woken woken = { 0 };
+    struct m *mp = section_enter();
+    lock_take(&d->lock);
+    if (load_relaxed(&d->generation) == generation) {
+        store_relaxed(&d->registered, false);
+        edge_locked(d, POLL_READ, true, &woken);
+        edge_locked(d, POLL_WRITE, true, &woken);
+    }
+    lock_release(&d->lock);
+    wake_each(mp, &woken);
+    section_leave(mp);
+}
+
+static void set_until_locked(struct poll_desc *d, enum poll_side side, int64_t until, struct woken *woken)
+{
+    struct poll_queue *q = &d->side[side];
+    if (load_relaxed(&q->until) == until)
+        return;
+    bool drained = load_relaxed(&q->drained) == load_relaxed(&q->edge);
+    store_relaxed(&q->until, until);
+    edge_locked(d, side, true, woken);
+    if (drained)
+        store_relaxed(&q->drained, load_relaxed(&q->edge));
+}
+
+int netpoll_set_until(int fd, int64_t read_by, int64_t write_by)
+{
+    struct poll_desc *d;
+    int r = netpoll_begin(fd, &d);
+    if (r < 0)
+        return r;
+    struct woken woken = { 0 };
+    struct m *mp = section_enter();
+    lock_take(&d->lock);
+    set_until_locked(d, POLL_READ, read_by, &woken);
+    set_until_locked(d, POLL_WRITE, write_by, &woken);
+    lock_release(&d->lock);
+    wake_each(mp, &woken);
+    section_leave(mp);
+    return 0;
+}
+
+/* --- one of several --- */
+
+int netpoll_prepare(int fd, enum poll_side side, struct netpoll_waiter *w)
+{
+    struct poll_desc *d;
+    int r = netpoll_begin(fd, &d);
+    if (r < 0)
+        return r;
+    struct poll_seen seen = netpoll_see(d, side);
+    *w = (struct netpoll_waiter){ .desc = d,
+                                  .generation = seen.generation,
+                                  .edge = seen.edge,
+                                  .side = (uint8_t)side,
+                                  .looks = true };
+    return poller_ready();
+}
+
+int netpoll_check(int fd, enum poll_side side, struct netpoll_waiter *w)
+{
+    int r = netpoll_prepare(fd, side, w);
+    if (r < 0)
+        return r;
+    r = os_poll(fd, side == POLL_READ ? POLLIN | POLLRDHUP : POLLOUT);
+    if (r != 0)
+        return r < 0 ? r : 1;
+    return netpoll_late(w->desc, side) ? 1 : 0;
+}
+
+int netpoll_add(struct netpoll_waiter *w, struct g *gp, uint64_t ticket)
+{
+    struct poll_desc *d = w->desc;
+    struct poll_queue *q = &d->side[w->side];
+    w->gp = gp;
+    w->ticket = ticket;
+    lock_take(&d->lock);
+    int r = load_relaxed(&d->generation) != w->generation ? -EBADF
+            : load_relaxed(&q->edge) != w->edge           ? -EAGAIN
+                                                          : enlist_locked(d, w->side);
+    if (r == 0) {
+        add_relaxed(&netpoll_waits, 1);
+        enqueue_locked(w, false);
+    }
+    lock_release(&d->lock);
+    if (r == 0 && unlikely(load_relaxed(&gp->flags) & G_THREAD))
+        see_that_one_polls();
+    return r;
+}
+
+void netpoll_remove(struct netpoll_waiter *w)
+{
+    lock_take(&w->desc->lock);
+    if (w->queued)
+        unlink_locked(w);
+    lock_release(&w->desc->lock);
+    add_relaxed(&netpoll_waits, -1);
+}
+
+int64_t netpoll_until(const struct netpoll_waiter *w)
+{
+    int64_t until = load_relaxed(&w->desc->side[w->side].until);
+    return until ? until : TIME_NEVER;
+}
+
+/* --- for the scheduler --- */
+
+static void deliver(const struct os_event *events, int n, struct woken *woken)
+{
+    for (int i = 0; i < n; i++) {
+        struct poll_desc *d = find((int)(uint32_t)events[i].key);
+        uint32_t what = events[i].what;
+        lock_take(&d->lock);
+        if (likely(load_relaxed(&d->generation) == events[i].key >> 32)) {
+            if (what & OS_EVENT_HUNG_UP)
+                store_relaxed(&d->hung_up, 1);
+            if (what & OS_EVENT_READ)
+                edge_locked(d, POLL_READ, false, woken);
+            if (what & OS_EVENT_WRITE)
+                edge_locked(d, POLL_WRITE, false, woken);
+        }
+        lock_release(&d->lock);
+    }
+}
+
+static bool verify_due(int64_t now)
+{
+    return load_relaxed(&suspects.first) && now >= load_relaxed(&suspects.due);
+}
+
+int netpoll_now(struct m *mp)
+{
+    struct netpoll_batch batch;
+    if (!load_acquire(&opened))
+        return 0;
+    batch.n = os_poller_wait(batch.events, NETPOLL_BATCH, 0);
+    return netpoll_deliver(mp, &batch);
+}
+
+void netpoll_sleep(struct netpoll_batch *batch, int64_t when)
+{
+    int64_t until = when;
+    if (load_relaxed(&suspects.first) && load_relaxed(&suspects.due) < until)
+        until = load_relaxed(&suspects.due);
+    batch->n = os_poller_wait(batch->events, NETPOLL_BATCH, until > 0 ? until : 1);
+}
+
+int netpoll_deliver(struct m *mp, const struct netpoll_batch *batch)
+{
+    struct woken woken = { 0 };
+    int64_t now = os_now();
+    store_relaxed(&netpoll_when, now);
+    deliver(batch->events, batch->n, &woken);
+    if (unlikely(verify_due(now)))
+        verify(now, &woken);
+    if (woken.n > 0)
+        wake_batch(mp, &woken);
+    return woken.n;
+}
+
+void netpoll_interrupt(void)
+{
+    os_poller_wake();
+}

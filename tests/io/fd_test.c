@@ -1,0 +1,867 @@
+// SPDX-License-Identifier: MIT
+// Descriptors of every kind: read, write, wait, deadline, close.
+#include <goroutine.h>
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "test.h"
+
+/* --- help --- */
+
+struct reader {
+    int fd;
+    char buffer[64];
+    ssize_t result;
+    go_waitgroup *done;
+};
+
+static void read_once(struct reader *r)
+{
+    r->result = go_read(r->fd, r->buffer, sizeof r->buffer);
+    go_waitgroup_done(r->done);
+}
+
+/* Lets the others come to where they wait: parked goroutines, not time, would be better, but they do not tell. */
+static void settle(void)
+{
+    for (int i = 0; i < 20; i++)
+        go_yield();
+    go_sleep(2 * GO_MILLISECOND);
+}
+
+static bool nonblocking(int fd)
+{
+    return fcntl(fd, F_GETFL) & O_NONBLOCK;
+}
+
+static void pair_of(int kind, int fds[2])
+{
+    if (kind == 0) {
+        REQUIRE(pipe(fds) == 0);
+    } else if (kind == 1) {
+        REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
+    } else {
+        int l = socket(AF_INET, SOCK_STREAM, 0);
+        struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        socklen_t size = sizeof a;
+        REQUIRE(bind(l, (struct sockaddr *)&a, sizeof a) == 0 && listen(l, 16) == 0);
+        REQUIRE(getsockname(l, (struct sockaddr *)&a, &size) == 0);
+        fds[1] = socket(AF_INET, SOCK_STREAM, 0);
+        REQUIRE(connect(fds[1], (struct sockaddr *)&a, size) == 0);
+        fds[0] = accept(l, NULL, NULL);
+        REQUIRE(fds[0] >= 0);
+        close(l);
+    }
+}
+
+/* --- */
+
+TEST(read_waits_for_write)
+{
+    for (int kind = 0; kind < 3; kind++)
+        for (int flag = 0; flag < 2; flag++) {
+            int fds[2];
+            go_waitgroup done = { 0 };
+            pair_of(kind, fds);
+            if (flag)
+                fcntl(fds[0], F_SETFL, fcntl(fds[0], F_GETFL) | O_NONBLOCK);
+            struct reader r = { .fd = fds[0], .done = &done };
+            go_waitgroup_add(&done, 1);
+            go(read_once, &r);
+            settle();
+            CHECK_EQ(go_write(fds[1], "hello", 5), 5);
+            go_waitgroup_wait(&done);
+            CHECK_EQ(r.result, 5);
+            CHECK(memcmp(r.buffer, "hello", 5) == 0);
+            CHECK_EQ(nonblocking(fds[0]), flag);
+            CHECK_EQ(nonblocking(fds[1]), 0);
+            CHECK_EQ(go_close(fds[1]), 0);
+            CHECK_EQ(go_read(fds[0], r.buffer, 1), 0);
+            CHECK_EQ(go_close(fds[0]), 0);
+        }
+}
+
+/* Numbers come back after plain close, with another kind of file behind them. */
+TEST(reuse_after_plain_close)
+{
+    for (int i = 0; i < 60; i++) {
+        int fds[2];
+        go_waitgroup done = { 0 };
+        pair_of(i % 3, fds);
+        struct reader r = { .fd = fds[0], .done = &done };
+        go_waitgroup_add(&done, 1);
+        go(read_once, &r);
+        go_yield();
+        CHECK_EQ(go_write(fds[1], "x", 1), 1);
+        go_waitgroup_wait(&done);
+        CHECK_EQ(r.result, 1);
+        close(fds[0]);
+        close(fds[1]);
+    }
+}
+
+static void write_all_of(int fd, char *data, size_t size, ssize_t *result, go_waitgroup *done)
+{
+    *result = go_write(fd, data, size);
+    go_waitgroup_done(done);
+}
+
+static unsigned char pattern(size_t i)
+{
+    return (unsigned char)(i * 7 + i / 256);
+}
+
+/* go_write writes everything, however slowly it is read. */
+TEST(slow_reader)
+{
+    size_t size = 3 << 20;
+    char *data = malloc(size);
+    for (size_t i = 0; i < size; i++)
+        data[i] = (char)pattern(i);
+    for (int kind = 0; kind < 3; kind++) {
+        int fds[2];
+        go_waitgroup done = { 0 };
+        ssize_t written = 0;
+        pair_of(kind, fds);
+        go_waitgroup_add(&done, 1);
+        go(write_all_of, fds[1], data, size, &written, &done);
+        size_t got = 0, wrong = 0;
+        char part[8192];
+        while (got < size) {
+            ssize_t n = go_read(fds[0], part, got % 3 ? 777 : sizeof part);
+            if (n <= 0)
+                break;
+            for (ssize_t i = 0; i < n; i++)
+                wrong += (unsigned char)part[i] != pattern(got + (size_t)i);
+            got += (size_t)n;
+            if (got % 64 == 0)
+                go_yield();
+        }
+        go_waitgroup_wait(&done);
+        CHECK_EQ(got, size);
+        CHECK_EQ(wrong, 0);
+        CHECK_EQ(written, size);
+        go_close(fds[0]);
+        go_close(fds[1]);
+    }
+    free(data);
+}
+
+static void writev_all(int fd, struct iovec *iov, int n, ssize_t *result, go_waitgroup *done)
+{
+    *result = go_writev(fd, iov, n);
+    go_waitgroup_done(done);
+}
+
+TEST(writev_writes_everything)
+{
+    enum { PARTS = 50 };
+    static char parts[PARTS][20011];
+    struct iovec iov[PARTS];
+    size_t total = 0;
+    for (int i = 0; i < PARTS; i++) {
+        iov[i] = (struct iovec){ parts[i], i % 7 == 3 ? 0 : (size_t)(i * 397 + 1) };
+        for (size_t k = 0; k < iov[i].iov_len; k++)
+            parts[i][k] = (char)pattern(total + k);
+        total += iov[i].iov_len;
+    }
+    for (int kind = 0; kind < 3; kind++) {
+        int fds[2];
+        go_waitgroup done = { 0 };
+        ssize_t written = 0;
+        pair_of(kind, fds);
+        go_waitgroup_add(&done, 1);
+        go(writev_all, fds[1], iov, PARTS, &written, &done);
+        size_t got = 0, wrong = 0;
+        char a[333], b[1000];
+        struct iovec in[2] = { { a, sizeof a }, { b, sizeof b } };
+        while (got < total) {
+            ssize_t n = go_readv(fds[0], in, 2);
+            if (n <= 0)
+                break;
+            for (ssize_t i = 0; i < n; i++)
+                wrong += (unsigned char)(i < 333 ? a[i] : b[i - 333]) != pattern(got + (size_t)i);
+            got += (size_t)n;
+        }
+        go_waitgroup_wait(&done);
+        CHECK_EQ(got, total);
+        CHECK_EQ(wrong, 0);
+        CHECK_EQ(written, total);
+        go_close(fds[0]);
+        go_close(fds[1]);
+    }
+}
+
+/* No SIGPIPE, whose default would end the test, and a handler of the program's is not called either. */
+TEST(broken_pipe)
+{
+    char *data = calloc(1, 1 << 20);
+    for (int kind = 0; kind < 3; kind++) {
+        int fds[2];
+        pair_of(kind, fds);
+        close(fds[0]);
+        if (kind == 2)
+            go_write(fds[1], "x", 1); /* draws the reset */
+        ssize_t r = 0;
+        for (int i = 0; i < 100 && r >= 0; i++) {
+            r = go_write(fds[1], data, 1000);
+            if (r >= 0)
+                go_sleep(GO_MILLISECOND);
+        }
+        CHECK(r == -EPIPE || (kind == 2 && r == -ECONNRESET));
+        struct iovec iov[2] = { { data, 10 }, { data, 10 } };
+        CHECK_EQ(go_writev(fds[1], iov, 2), -EPIPE);
+        if (kind > 0)
+            CHECK_EQ(go_send(fds[1], "x", 1, 0), -EPIPE);
+        close(fds[1]);
+    }
+    int fds[2];
+    size_t written = 99;
+    pair_of(0, fds);
+    go_waitgroup done = { 0 };
+    ssize_t result = 0;
+    go_waitgroup_add(&done, 1);
+    go(write_all_of, fds[1], data, (size_t)1 << 20, &result, &done);
+    settle();
+    go_close(fds[0]);
+    go_waitgroup_wait(&done);
+    CHECK_EQ(result, -EPIPE);
+    CHECK_EQ(go_write_count(fds[1], data, 100, &written), -EPIPE);
+    CHECK_EQ(written, 0);
+    close(fds[1]);
+    sigset_t pending;
+    sigpending(&pending);
+    CHECK_EQ(sigismember(&pending, SIGPIPE), 0);
+    free(data);
+}
+
+TEST(message_flags)
+{
+    int fds[2];
+    char c[8];
+    pair_of(1, fds);
+    CHECK_EQ(go_recv(fds[0], c, 1, MSG_DONTWAIT), -EAGAIN);
+    CHECK_EQ(go_send(fds[1], "abcdef", 6, 0), 6);
+    CHECK_EQ(go_recv(fds[0], c, 3, MSG_PEEK), 3);
+    CHECK_EQ(go_recv(fds[0], c, 4, MSG_WAITALL), 4);
+    CHECK(memcmp(c, "abcd", 4) == 0);
+    struct iovec iov = { c, sizeof c };
+    struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+    CHECK_EQ(go_recvmsg(fds[0], &m, 0), 2);
+    CHECK_EQ(go_recvmsg(fds[0], &m, MSG_DONTWAIT), -EAGAIN);
+    iov.iov_len = 3;
+    CHECK_EQ(go_sendmsg(fds[0], &m, 0), 3);
+    CHECK_EQ(go_recvfrom(fds[1], c, 8, 0, NULL, NULL), 3);
+    ssize_t n = 0;
+    char big[4096] = { 0 };
+    while ((n = go_send(fds[0], big, sizeof big, MSG_DONTWAIT)) > 0)
+        ;
+    CHECK_EQ(n, -EAGAIN);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+static void recv_all_of(int fd, char *buffer, size_t size, ssize_t *result, go_waitgroup *done)
+{
+    *result = go_recv(fd, buffer, size, MSG_WAITALL);
+    go_waitgroup_done(done);
+}
+
+TEST(wait_all)
+{
+    int fds[2];
+    char buffer[10];
+    ssize_t result = 0;
+    go_waitgroup done = { 0 };
+    pair_of(2, fds);
+    go_waitgroup_add(&done, 1);
+    go(recv_all_of, fds[0], buffer, sizeof buffer, &result, &done);
+    for (int i = 0; i < 5; i++) {
+        go_write(fds[1], "ab", 2);
+        settle();
+    }
+    go_waitgroup_wait(&done);
+    CHECK_EQ(result, 10);
+    CHECK(memcmp(buffer, "ababababab", 10) == 0);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+TEST(bad_descriptors)
+{
+    char c;
+    struct sockaddr_in a = { .sin_family = AF_INET };
+    CHECK_EQ(go_read(-1, &c, 1), -EBADF);
+    CHECK_EQ(go_write(-7, &c, 1), -EBADF);
+    CHECK_EQ(go_read(19999, &c, 1), -EBADF);
+    CHECK_EQ(go_write(19999, &c, 1), -EBADF);
+    CHECK_EQ(go_close(19999), -EBADF);
+    CHECK_EQ(go_close(-1), -EBADF);
+    CHECK_EQ(go_accept(19999, NULL, NULL), -EBADF);
+    CHECK_EQ(go_connect(19999, (struct sockaddr *)&a, sizeof a), -EBADF);
+    CHECK_EQ(go_wait_fd(19999, POLLIN), -EBADF);
+    CHECK_EQ(go_fd_deadline(19999, 1, 1), -EBADF);
+    CHECK_EQ(go_fsync(19999), -EBADF);
+    CHECK_EQ(go_recv(19999, &c, 1, 0), -EBADF);
+    CHECK_EQ(go_pread(19999, &c, 1, 0), -EBADF);
+    CHECK_EQ(go_read(0x7fffffff, &c, 1), -EBADF);
+}
+
+TEST(errno_is_left_alone)
+{
+    char c;
+    errno = 4711;
+    go_read(-1, &c, 1);
+    go_open("/nonexistent/file", O_RDONLY);
+    go_read(19999, &c, 1);
+    CHECK_EQ(errno, 4711);
+}
+
+/* --- closing --- */
+
+TEST(close_wakes_all)
+{
+    for (int kind = 0; kind < 3; kind++) {
+        enum { N = 20 };
+        int fds[2];
+        struct reader r[N];
+        go_waitgroup done = { 0 };
+        pair_of(kind, fds);
+        for (int i = 0; i < N; i++) {
+            r[i] = (struct reader){ .fd = fds[0], .done = &done, .result = 1 };
+            go_waitgroup_add(&done, 1);
+            go(read_once, &r[i]);
+        }
+        settle();
+        CHECK_EQ(go_close(fds[0]), 0);
+        go_waitgroup_wait(&done);
+        for (int i = 0; i < N; i++)
+            CHECK_EQ(r[i].result, -EBADF);
+        close(fds[1]);
+    }
+}
+
+/* The closer opens the same number again at once and writes there: no stale waiter may read it. */
+TEST(reused_number_wakes_nobody)
+{
+    for (int round = 0; round < 50; round++) {
+        int fds[2], again[2];
+        go_waitgroup done = { 0 };
+        struct reader r[3];
+        pair_of(1, fds);
+        for (int i = 0; i < 3; i++) {
+            r[i] = (struct reader){ .fd = fds[0], .done = &done, .result = 1 };
+            go_waitgroup_add(&done, 1);
+            go(read_once, &r[i]);
+        }
+        for (int i = 0; i < 10; i++)
+            go_yield();
+        if (round % 2)
+            settle();
+        go_close(fds[0]);
+        pair_of(1, again);
+        CHECK_EQ(again[0], fds[0]);
+        CHECK_EQ(go_write(again[1], "new", 3), 3);
+        go_waitgroup_wait(&done);
+        for (int i = 0; i < 3; i++)
+            if (round % 2)
+                CHECK_EQ(r[i].result, -EBADF);
+        if (round % 2) {
+            char c[8];
+            CHECK_EQ(go_read(again[0], c, sizeof c), 3);
+        }
+        go_close(again[0]);
+        go_close(again[1]);
+        go_close(fds[1]);
+    }
+}
+
+static void close_it(int fd, go_waitgroup *done)
+{
+    go_close(fd);
+    go_waitgroup_done(done);
+}
+
+/* Close against data: the reader gets one or the other, and always something. */
+TEST(close_races_with_data)
+{
+    for (int round = 0; round < 300; round++) {
+        int fds[2];
+        ssize_t n = 0;
+        go_waitgroup done = { 0 };
+        pair_of(round % 3, fds);
+        struct reader r = { .fd = fds[0], .done = &done };
+        go_waitgroup_add(&done, 3);
+        go(read_once, &r);
+        if (round % 2)
+            go_yield();
+        go(write_all_of, fds[1], "x", (size_t)1, &n, &done);
+        go(close_it, fds[0], &done);
+        go_waitgroup_wait(&done);
+        CHECK(r.result == 1 || r.result == -EBADF);
+        go_close(fds[1]);
+    }
+}
+
+/* --- deadlines --- */
+
+TEST(deadline_ends_a_wait)
+{
+    for (int kind = 0; kind < 3; kind++) {
+        int fds[2];
+        char c;
+        pair_of(kind, fds);
+        CHECK_EQ(go_fd_deadline(fds[0], go_now() + 5 * GO_MILLISECOND, 0), 0);
+        CHECK_EQ(go_read(fds[0], &c, 1), -ETIMEDOUT);
+        /* Also with data there. */
+        CHECK_EQ(go_write(fds[1], "x", 1), 1);
+        CHECK_EQ(go_read(fds[0], &c, 1), -ETIMEDOUT);
+        CHECK_EQ(go_fd_deadline(fds[0], 0, 0), 0);
+        CHECK_EQ(go_read(fds[0], &c, 1), 1);
+        go_close(fds[0]);
+        go_close(fds[1]);
+    }
+}
+
+TEST(deadline_acts_on_waits_in_progress)
+{
+    int fds[2];
+    go_waitgroup done = { 0 };
+    pair_of(2, fds);
+    struct reader r[2];
+    for (int i = 0; i < 2; i++) {
+        r[i] = (struct reader){ .fd = fds[0], .done = &done };
+        go_waitgroup_add(&done, 1);
+        go(read_once, &r[i]);
+    }
+    settle();
+    CHECK_EQ(go_fd_deadline(fds[0], go_now() + GO_HOUR, 0), 0);
+    settle();
+    CHECK_EQ(go_fd_deadline(fds[0], go_now() + GO_MILLISECOND, 0), 0);
+    go_waitgroup_wait(&done);
+    CHECK_EQ(r[0].result, -ETIMEDOUT);
+    CHECK_EQ(r[1].result, -ETIMEDOUT);
+    /* The write side has none. */
+    CHECK_EQ(go_write(fds[0], "x", 1), 1);
+    CHECK_EQ(go_wait_fd(fds[0], POLLIN), -ETIMEDOUT);
+    CHECK_EQ(go_wait_fd(fds[0], POLLOUT), POLLOUT);
+    go_close(fds[0]);
+    go_close(fds[1]);
+}
+
+TEST(write_deadline)
+{
+    int fds[2];
+    char *data = calloc(1, 8 << 20);
+    size_t written = 0;
+    pair_of(2, fds);
+    CHECK_EQ(go_fd_deadline(fds[1], 0, go_now() + 10 * GO_MILLISECOND), 0);
+    CHECK_EQ(go_write_count(fds[1], data, 8 << 20, &written), -ETIMEDOUT);
+    CHECK(written > 0 && written < 8 << 20);
+    free(data);
+    go_close(fds[0]);
+    go_close(fds[1]);
+}
+
+TEST(close_drops_the_deadline)
+{
+    int fds[2], again[2];
+    char c;
+    pair_of(1, fds);
+    go_fd_deadline(fds[0], 1, 1);
+    CHECK_EQ(go_read(fds[0], &c, 1), -ETIMEDOUT);
+    CHECK_EQ(go_write(fds[0], &c, 1), -ETIMEDOUT);
+    go_close(fds[0]);
+    pair_of(1, again);
+    CHECK_EQ(again[0], fds[0]);
+    CHECK_EQ(go_write(again[1], "x", 1), 1);
+    CHECK_EQ(go_read(again[0], &c, 1), 1);
+    go_close(again[0]);
+    go_close(again[1]);
+    go_close(fds[1]);
+}
+
+/* A deadline that comes at the same time as the data: one of the two, and the byte is not lost. */
+TEST(deadline_races_with_data)
+{
+    int timeouts = 0;
+    for (int round = 0; round < 200; round++) {
+        int fds[2];
+        char c;
+        ssize_t n = 0;
+        go_waitgroup done = { 0 };
+        pair_of(1, fds);
+        go_fd_deadline(fds[0], go_now() + (round % 20) * 5 * GO_MICROSECOND + 1, 0);
+        go_waitgroup_add(&done, 1);
+        go(write_all_of, fds[1], "x", (size_t)1, &n, &done);
+        ssize_t r = go_read(fds[0], &c, 1);
+        CHECK(r == 1 || r == -ETIMEDOUT);
+        go_waitgroup_wait(&done);
+        if (r == -ETIMEDOUT) {
+            timeouts++;
+            go_fd_deadline(fds[0], 0, 0);
+            CHECK_EQ(go_recv(fds[0], &c, 1, MSG_DONTWAIT), 1);
+        }
+        go_close(fds[0]);
+        go_close(fds[1]);
+    }
+    CHECK(timeouts > 0);
+}
+
+/* --- several waiters, both sides --- */
+
+TEST(readers_are_served_in_order)
+{
+    enum { N = 10 };
+    for (int kind = 0; kind < 3; kind++) {
+        int fds[2];
+        struct reader r[N];
+        go_waitgroup done[N];
+        memset(done, 0, sizeof done);
+        pair_of(kind, fds);
+        for (int i = 0; i < N; i++) {
+            r[i] = (struct reader){ .fd = fds[0], .done = &done[i] };
+            go_waitgroup_add(&done[i], 1);
+            go(read_once, &r[i]);
+            settle();
+        }
+        for (int i = 0; i < N; i++) {
+            char c = (char)('a' + i);
+            CHECK_EQ(go_write(fds[1], &c, 1), 1);
+            go_waitgroup_wait(&done[i]);
+            CHECK_EQ(r[i].result, 1);
+            CHECK_EQ(r[i].buffer[0], c);
+        }
+        go_close(fds[0]);
+        go_close(fds[1]);
+    }
+}
+
+static void count_bytes(int fd, int *got, go_waitgroup *done)
+{
+    char c;
+    while (go_read(fd, &c, 1) == 1)
+        (*got)++;
+    go_waitgroup_done(done);
+}
+
+/* One edge for many bytes: each reader takes one and passes on. */
+TEST(a_burst_reaches_all)
+{
+    enum { N = 8, BYTES = 4000 };
+    for (int kind = 0; kind < 3; kind++) {
+        int fds[2], got[N] = { 0 }, sum = 0;
+        go_waitgroup done = { 0 };
+        char data[BYTES];
+        memset(data, 'x', sizeof data);
+        pair_of(kind, fds);
+        for (int i = 0; i < N; i++) {
+            go_waitgroup_add(&done, 1);
+            go(count_bytes, fds[0], &got[i], &done);
+        }
+        settle();
+        CHECK_EQ(go_write(fds[1], data, sizeof data), BYTES);
+        go_close(fds[1]); /* the end is for everybody */
+        go_waitgroup_wait(&done);
+        for (int i = 0; i < N; i++)
+            sum += got[i];
+        CHECK_EQ(sum, BYTES);
+        go_close(fds[0]);
+    }
+}
+
+static void echo(int fd, go_waitgroup *done)
+{
+    char buffer[4096];
+    ssize_t n;
+    while ((n = go_read(fd, buffer, sizeof buffer)) > 0)
+        go_write(fd, buffer, (size_t)n);
+    shutdown(fd, SHUT_WR);
+    go_waitgroup_done(done);
+}
+
+/* Reading and writing one descriptor at the same time: each side waits for itself. */
+TEST(sides_are_independent)
+{
+    int fds[2];
+    size_t size = 2 << 20;
+    char *data = calloc(1, size), part[4096];
+    go_waitgroup done = { 0 };
+    ssize_t written = 0;
+    pair_of(2, fds);
+    go_waitgroup_add(&done, 2);
+    go(echo, fds[0], &done);
+    go(write_all_of, fds[1], data, size, &written, &done);
+    size_t got = 0;
+    while (got < size) {
+        ssize_t n = go_read(fds[1], part, sizeof part);
+        if (n <= 0)
+            break;
+        got += (size_t)n;
+    }
+    CHECK_EQ(got, size);
+    shutdown(fds[1], SHUT_WR);
+    CHECK_EQ(go_read(fds[1], part, 1), 0); /* half-closed: the echo's end */
+    go_close(fds[0]);
+    go_waitgroup_wait(&done);
+    CHECK_EQ(written, size);
+    go_close(fds[1]);
+    free(data);
+}
+
+/* --- go_wait_fd, files, other kinds --- */
+
+static void wait_in(int fd, short events, int *result, go_waitgroup *done)
+{
+    *result = go_wait_fd(fd, events);
+    go_waitgroup_done(done);
+}
+
+TEST(wait_fd)
+{
+    int fds[2], result = 0;
+    go_waitgroup done = { 0 };
+    pair_of(2, fds);
+    CHECK_EQ(go_wait_fd(fds[0], POLLOUT), POLLOUT);
+    CHECK_EQ(go_wait_fd(fds[0], POLLIN | POLLOUT), POLLOUT);
+    go_waitgroup_add(&done, 1);
+    go(wait_in, fds[0], POLLIN, &result, &done);
+    settle();
+    CHECK_EQ(result, 0);
+    go_write(fds[1], "x", 1);
+    go_waitgroup_wait(&done);
+    CHECK_EQ(result, POLLIN);
+    char c;
+    CHECK_EQ(go_read(fds[0], &c, 1), 1);
+    go_waitgroup_add(&done, 1);
+    go(wait_in, fds[0], POLLIN, &result, &done);
+    settle();
+    go_close(fds[0]);
+    go_waitgroup_wait(&done);
+    CHECK_EQ(result, -EBADF);
+    go_close(fds[1]);
+    FILE *f = tmpfile();
+    CHECK_EQ(go_wait_fd(fileno(f), POLLIN | POLLOUT), POLLIN | POLLOUT);
+    fclose(f);
+}
+
+/* A looker does not use up what a reader waits for. */
+TEST(looker_and_reader)
+{
+    int fds[2], result[3];
+    go_waitgroup done = { 0 };
+    pair_of(1, fds);
+    struct reader r = { .fd = fds[0], .done = &done };
+    go_waitgroup_add(&done, 4);
+    for (int i = 0; i < 3; i++)
+        go(wait_in, fds[0], POLLIN | POLLHUP, &result[i], &done);
+    settle();
+    go(read_once, &r);
+    settle();
+    go_write(fds[1], "x", 1);
+    go_close(fds[1]); /* lookers that came after the reader see the hang-up */
+    go_waitgroup_wait(&done);
+    CHECK_EQ(r.result, 1);
+    for (int i = 0; i < 3; i++)
+        CHECK(result[i] > 0);
+    go_close(fds[0]);
+}
+
+TEST(eventfd_and_terminal)
+{
+    int e = eventfd(0, 0);
+    uint64_t v = 0, one = 1;
+    go_waitgroup done = { 0 };
+    struct reader r = { .fd = e, .done = &done };
+    go_waitgroup_add(&done, 1);
+    go(read_once, &r);
+    settle();
+    CHECK_EQ(go_write(e, &one, 8), 8);
+    go_waitgroup_wait(&done);
+    CHECK_EQ(r.result, 8);
+    memcpy(&v, r.buffer, 8);
+    CHECK_EQ(v, 1);
+    close(e);
+
+    int m = posix_openpt(O_RDWR | O_NOCTTY), s = -1;
+    if (m >= 0 && grantpt(m) == 0 && unlockpt(m) == 0)
+        s = open(ptsname(m), O_RDWR | O_NOCTTY);
+    if (s < 0) {
+        test_skip("no pseudo-terminals");
+        return;
+    }
+    struct reader t = { .fd = s, .done = &done };
+    go_waitgroup_add(&done, 1);
+    go(read_once, &t);
+    settle();
+    CHECK_EQ(go_write(m, "line\n", 5), 5);
+    go_waitgroup_wait(&done);
+    CHECK_EQ(t.result, 5);
+    CHECK(memcmp(t.buffer, "line\n", 5) == 0);
+    t.fd = s;
+    go_waitgroup_add(&done, 1);
+    go(read_once, &t);
+    settle();
+    go_close(s);
+    go_waitgroup_wait(&done);
+    CHECK_EQ(t.result, -EBADF);
+    close(m);
+}
+
+TEST(null_and_zero)
+{
+    char c[16] = { 1 };
+    int n = open("/dev/null", O_RDWR), z = open("/dev/zero", O_RDONLY);
+    CHECK_EQ(go_read(n, c, 1), 0);
+    CHECK_EQ(go_write(n, c, 16), 16);
+    CHECK_EQ(go_read(z, c, 16), 16);
+    CHECK_EQ(c[0], 0);
+    close(n);
+    close(z);
+    int f = open("/dev/full", O_WRONLY);
+    CHECK_EQ(go_write(f, c, 1), -ENOSPC);
+    close(f);
+}
+
+/* --- plain threads --- */
+
+static void *thread_reads(void *arg)
+{
+    read_once(arg);
+    return NULL;
+}
+
+TEST(plain_thread_reads)
+{
+    for (int kind = 0; kind < 3; kind++) {
+        int fds[2];
+        pthread_t t;
+        go_waitgroup done = { 0 };
+        pair_of(kind, fds);
+        struct reader r = { .fd = fds[0], .done = &done };
+        go_waitgroup_add(&done, 1);
+        REQUIRE(pthread_create(&t, NULL, thread_reads, &r) == 0);
+        settle();
+        go_write(fds[1], "x", 1);
+        pthread_join(t, NULL);
+        CHECK_EQ(r.result, 1);
+        close(fds[0]);
+        close(fds[1]);
+    }
+}
+
+static void *thread_pair(void *arg)
+{
+    int *fds = arg;
+    char c;
+    usleep(10000);
+    go_write(fds[1], "a", 1);
+    go_read(fds[0], &c, 1);
+    return NULL;
+}
+
+/* No goroutine ever: only plain threads wait, and somebody polls for them. */
+CHILD(threads_only_child)
+{
+    int fds[2], back[2];
+    pair_of(2, fds);
+    pair_of(2, back);
+    int other[2] = { back[0], fds[1] };
+    pthread_t t;
+    pthread_create(&t, NULL, thread_pair, other);
+    pthread_t me;
+    struct reader r = { .fd = fds[0] };
+    go_waitgroup done = { 0 };
+    go_waitgroup_add(&done, 1);
+    r.done = &done;
+    pthread_create(&me, NULL, thread_reads, &r);
+    pthread_join(me, NULL);
+    if (write(back[1], "b", 1) != 1)
+        _exit(1);
+    pthread_join(t, NULL);
+    printf("%zd\n", r.result);
+}
+
+TEST(threads_only)
+{
+    struct test_result r = test_run_child("threads_only_child", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "1\n");
+}
+
+/* --- deadlock detection --- */
+
+CHILD(waits_for_the_world)
+{
+    int fds[2];
+    char c;
+    pair_of(0, fds);
+    if (fork() == 0) {
+        usleep(50000);
+        _exit(write(fds[1], "x", 1) != 1);
+    }
+    printf("%zd\n", go_read(fds[0], &c, 1));
+}
+
+TEST(a_descriptor_wait_is_no_deadlock)
+{
+    struct test_result r = test_run_child("waits_for_the_world", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "1\n");
+}
+
+CHILD(deadlock_child)
+{
+    int fds[2];
+    char c;
+    pair_of(0, fds);
+    go_fd_deadline(fds[0], go_now() + GO_MILLISECOND, 0);
+    go_read(fds[0], &c, 1);
+    go_waitgroup never = { 0 };
+    go_waitgroup_add(&never, 1);
+    go_waitgroup_wait(&never);
+}
+
+TEST(deadlock_after_io)
+{
+    struct test_result r = test_run_child("deadlock_child", NULL);
+    CHECK_EQ(r.status, 2);
+    CHECK_CONTAINS(r.output, "fatal error: all goroutines are asleep - deadlock!");
+}
+
+static void wait_for_ever(int fd)
+{
+    char c;
+    go_read(fd, &c, 1);
+}
+
+/* Asleep in the poller the process uses no CPU. */
+TEST(idle_uses_no_cpu)
+{
+    int fds[20][2];
+    struct rusage a, b;
+    for (int i = 0; i < 20; i++) {
+        pair_of(i % 3, fds[i]);
+        go(wait_for_ever, fds[i][0]);
+    }
+    go_sleep(60 * GO_MILLISECOND);
+    getrusage(RUSAGE_SELF, &a);
+    go_sleep(300 * GO_MILLISECOND);
+    getrusage(RUSAGE_SELF, &b);
+    CHECK(b.ru_nvcsw - a.ru_nvcsw < 50);
+    for (int i = 0; i < 20; i++) {
+        go_close(fds[i][0]);
+        go_close(fds[i][1]);
+    }
+}
