@@ -3,6 +3,7 @@
 // Memory from the system. What an operating system must supply:
 //   vm_map       zeroed memory, used only as it is touched, counted against no limit before
 //   vm_guard     ranges that fault on access, without a mapping of their own; -ENOSYS, -EINVAL … if it cannot
+//   vm_unguard   takes such guards away again, those that there are
 //   vm_no_access the same by page protection, which costs two mappings
 //   vm_discard   the contents may be lost and the memory used otherwise; reads as zeros; guards stay
 //   vm_huge      one page fault for 2 MiB, please; vm_no_huge: never more than a page for a touch
@@ -26,6 +27,7 @@ void vm_unmap(void *start, size_t size);
 
 /* 0 or -errno. */
 int vm_guard(const struct vm_range *ranges, size_t n, bool many_at_once);
+void vm_unguard(void *start, size_t size);
 int vm_no_access(void *start, size_t size);
 
 void vm_discard(const struct vm_range *ranges, size_t n, bool many_at_once);

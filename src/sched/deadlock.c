@@ -26,7 +26,8 @@ static bool timers_pending(void)
 void deadlock_check_locked(void)
 {
     if (sched.idle_m_count < sched.m_count || sched.foreign > 0 || sched.global.length > 0 ||
-        load_relaxed(&deadlock_wakers) > 0 || netpoll_wanted() || sched.stranded_ps || timers_pending())
+        load_relaxed(&deadlock_wakers) > 0 || netpoll_wanted() || sched.stranded_ps || sched.retrying ||
+        timers_pending())
         return;
     bool main_ended = sched.main_ended;
     lock_release(&sched.lock);

@@ -64,6 +64,8 @@ static void report(void *arg)
 
 _Noreturn void fatal_v(const char *format, va_list args)
 {
+    if (load_relaxed(&sched.forked))
+        fatal_forked();
     become_reporter();
     struct report r = { .format = format, .traceback = true };
     va_copy(r.args, args);

@@ -135,6 +135,7 @@ void g_free_thread(struct g *gp)
 void g_init_run(struct g *gp)
 {
     gp->run.stack = NULL;
+    store_relaxed(&gp->run.timer.ticket, 0); /* it was an argument, which a late time_up must not take for a ticket */
     store_relaxed(&gp->run.on_cpu, 1);
     gp->run.lock_count = 0;
     gp->run.block_depth = 0;

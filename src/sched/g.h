@@ -33,6 +33,7 @@ enum g_flags {
     G_CANARY = 1 << 3, /* its stack has a canary, not a guard: check it at each switch */
     G_ENDING = 1 << 4, /* its function has returned or called go_exit; deferred calls may run */
     G_SYSTEM = 1 << 5, /* the library's own: not counted, not shown */
+    G_BLOCKING = 1 << 6, /* between go_block_enter and leave: m.blocking follows it to each M that runs it */
 };
 
 /* The bytes of captured arguments a G holds itself: all the registers there are. */
@@ -80,6 +81,7 @@ struct g {
             struct deferred *defers;  /* itself */
             void **locals;            /* itself */
             int64_t wait_since;       /* coarse time of parking */
+            _Atomic int64_t wait_until; /* when `timer` shall end the wait; itself, before timer.ticket */
             _Atomic uint32_t wake;    /* plain threads: the futex they sleep on */
             void *fiber;              /* sanitizers' idea of this stack */
             void *fake_stack;

@@ -91,14 +91,9 @@ static void first_g0(void)
     mp->g0_size = (size_t)(self->run.stack->hi - self->run.stack->lo);
     mp->fiber = self->run.fiber;
     store_relaxed(&self->status, G_DEAD); /* not one of the user's */
-    store_relaxed(&mp->in, 1);
-    full_fence();
-    mp->cur = NULL;
     store_relaxed(&main_g.status, G_RUNNABLE);
-    if (mp->p)
-        mp->picked = &main_g;
-    else
-        global_submit(&main_g);
+    mp->cur = NULL;
+    mp->picked = &main_g;
     schedule(mp);
     /* A goroutine ended that was locked to this thread. The process's first thread must not end. */
     m_tls = &m_stranger;

@@ -47,10 +47,20 @@ void signal_stack_free(struct m *mp)
 static void pass_on(int signo, siginfo_t *info, void *context)
 {
     const struct sigaction *old = signo == SIGSEGV ? &old_segv : &old_bus;
+    bool handled = (old->sa_flags & SA_SIGINFO) || (old->sa_handler != SIG_DFL && old->sa_handler != SIG_IGN);
+    if (handled && (old->sa_flags & SA_NODEFER)) {
+        /* It may leave by a jump without giving the signal mask a thought. */
+        sigset_t this;
+        sigemptyset(&this);
+        sigaddset(&this, signo);
+        pthread_sigmask(SIG_UNBLOCK, &this, NULL);
+    }
     if (old->sa_flags & SA_SIGINFO) {
         old->sa_sigaction(signo, info, context);
-    } else if (old->sa_handler != SIG_DFL && old->sa_handler != SIG_IGN) {
+    } else if (handled) {
         old->sa_handler(signo);
+    } else if (old->sa_handler == SIG_IGN && info->si_code <= 0) {
+        /* Sent by kill, and not minded. */
     } else {
         /* Back to the instruction, which faults again, or, if it was sent by kill, send it again. */
         signal(signo, SIG_DFL);
@@ -63,9 +73,11 @@ static void on_fault(int signo, siginfo_t *info, void *context)
 {
     struct m *mp = m_self();
     struct g *gp = mp->cur;
+    /* The user's code or the library's, perhaps about to park: but one that has not begun has its arguments where its
+     * stack would be. */
     if (info->si_code > 0 && gp && !mp->on_g0 &&
         !(load_relaxed(&gp->flags) & (G_THREAD | G_MAIN)) &&
-        load_relaxed(&gp->status) == G_RUNNING && stack_fault_in_guard(gp->run.stack, info->si_addr)) {
+        load_relaxed(&gp->status) != G_NEW && stack_fault_in_guard(gp->run.stack, info->si_addr)) {
         mp->on_g0 = true; /* this is a stack with room */
         fatal_stack_overflow(gp);
     }

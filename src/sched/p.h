@@ -52,6 +52,7 @@ struct p {
 
     /* sysmon's own notes. */
     uint64_t seen_tick;
+    bool seen_waiting; /* the ring was not empty */
     int64_t seen_when;
 
     struct g *ring[RUNQ_SIZE] __attribute__((aligned(CACHE_LINE))); /* owner */

@@ -35,10 +35,16 @@ bool wait_cancelled(struct g *gp)
     return true;
 }
 
+/*
+ * The nasty race: this call has been under way for so long that gp was woken by somebody else and waits again, with the
+ * same timer and a new ticket. So the ticket counts only with its own time, which was written before it; and if that
+ * has come too, this call is as good as the right one.
+ */
 static void time_up(struct m *mp, struct timer *t)
 {
     struct g *gp = container_of(t, struct g, run.timer);
-    if (!wait_claim(gp, t->ticket))
+    uint64_t ticket = load_acquire(&t->ticket); /* pairs with the release in wait_park_until */
+    if (os_now() < load_relaxed(&gp->run.wait_until) || !(ticket & TOKEN_ARMED) || !wait_claim(gp, ticket))
         return;
     store_relaxed(&gp->run.wait_result, WAIT_TIME_UP);
     ready(mp, gp);
@@ -55,12 +61,12 @@ int wait_park_until(struct m *mp, struct g *gp, int64_t when)
         return load_relaxed(&gp->run.wait_result);
     }
     struct timer *t = &gp->run.timer;
-    t->ticket = load_relaxed(&gp->token) | TOKEN_ARMED; /* the wait may have been ended already */
+    store_relaxed(&gp->run.wait_until, when);
+    /* The wait may have been ended already. Release: pairs with the acquire in time_up. */
+    store_release(&t->ticket, load_relaxed(&gp->token) | TOKEN_ARMED);
     t->fire = time_up;
     timer_set(mp, t, when);
     park(mp, gp);
-    int r = load_relaxed(&gp->run.wait_result);
-    if (r != WAIT_TIME_UP)
-        timer_cancel(t);
-    return r;
+    timer_cancel(t);
+    return load_relaxed(&gp->run.wait_result);
 }

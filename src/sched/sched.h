@@ -39,6 +39,7 @@ struct sched {
     _Atomic(struct m *) poller; /* written under lock: the M in netpoll_sleep, until it has come out of it */
 
     struct p *stranded_ps; /* under lock: have work, and no thread could be made for them */
+    bool retrying;         /* under lock: sysmon has one of them in hand */
     int thread_error;      /* under lock: why */
 
     uint32_t foreign;      /* under lock: plain threads that could still wake somebody */

@@ -273,8 +273,13 @@ static always_inline void claim_stack(struct g *gp)
 static noinline void switch_to_g0(struct m *mp, struct g *gp)
 {
     bool dead = load_relaxed(&gp->status) == G_DEAD;
-    if (unlikely(load_relaxed(&gp->flags) & G_CANARY) && !stack_canary_ok(gp->run.stack))
-        canary_died(gp);
+    uint8_t flags = load_relaxed(&gp->flags);
+    if (unlikely(flags & (G_CANARY | G_BLOCKING))) {
+        if ((flags & G_CANARY) && !stack_canary_ok(gp->run.stack))
+            canary_died(gp);
+        if (flags & G_BLOCKING)
+            store_relaxed(&mp->blocking, false); /* whoever runs here next does not block */
+    }
     mp->prev = gp;
     mp->cur = NULL;
     mp->on_g0 = true;
@@ -287,13 +292,13 @@ static noinline void switch_to_g0(struct m *mp, struct g *gp)
 static always_inline void switch_to(struct m *mp, struct p *pp, struct g *gp, struct g *next)
 {
     uint8_t flags = load_relaxed(&gp->flags);
-    if (unlikely(flags & (G_LOCKED | G_CANARY))) {
+    if (unlikely(flags & (G_LOCKED | G_CANARY | G_BLOCKING))) {
         if ((flags & G_CANARY) && !stack_canary_ok(gp->run.stack))
             canary_died(gp);
-        if (flags & G_LOCKED)
+        if (flags & (G_LOCKED | G_BLOCKING))
             goto by_g0;
     }
-    if (unlikely(load_relaxed(&next->flags) & G_LOCKED))
+    if (unlikely(load_relaxed(&next->flags) & (G_LOCKED | G_BLOCKING)))
         goto by_g0;
     if (load_relaxed(&next->status) == G_NEW) {
         struct stack *s = stack_get_hot(&pp->stacks, next->stack_class);
@@ -429,6 +434,8 @@ static void run(struct m *mp, struct g *gp)
     } else {
         claim_stack(gp);
         bump_owner(&pp->tick, 1);
+        if (unlikely(load_relaxed(&gp->flags) & G_BLOCKING))
+            store_relaxed(&mp->blocking, true);
         mp->cur = gp;
         mp->on_g0 = false;
         fiber_to_g(&mp->fake_stack, gp);
@@ -694,7 +701,8 @@ static struct g *find_runnable(struct m *mp)
         section_poll(mp);
         struct p *pp = mp->p;
         if (!pp) {
-            if (mp->spinning) /* the P was taken from an M that looked for work */
+            /* The P was taken from an M that looked for work. A new M that shall spin finds its P in m_sleep. */
+            if (mp->spinning && !mp->next_p)
                 spinning_end(mp, false);
             /* If all Ps are busy, so are those who see to the timers. */
             bool idle = load_relaxed(&sched.idle_p_count) > 0;
@@ -771,9 +779,14 @@ void schedule(struct m *mp)
     mp->on_g0 = true;
     store_relaxed(&mp->in, 1);
     full_fence();
+    section_poll(mp); /* main's first M has a P already */
     for (;;) {
         struct g *gp = mp->picked;
         mp->picked = NULL;
+        if (unlikely(gp && !mp->p)) {
+            global_submit(gp);
+            gp = NULL;
+        }
         if (unlikely(mp->ends)) {
             /* A goroutine that ends while it is locked takes its thread along: nobody knows what it has
              * done to it. */

@@ -198,7 +198,9 @@ static enum stack_guard install_guards(char *base, uint64_t n, unsigned class)
             ranges[i] = (struct vm_range){ base + i * slot, guard };
         if (vm_guard(ranges, n, !config.no_process_madvise) == 0)
             return kind;
-        return GUARD_CANARY; /* no memory for page tables: these go without */
+        /* No memory for page tables: these go without, and those of them that have one would fault at the canary. */
+        vm_unguard(base, n * slot);
+        return GUARD_CANARY;
     }
     if (kind == GUARD_MPROTECT) {
         uint64_t done = 0;

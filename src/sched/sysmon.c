@@ -18,6 +18,7 @@
 // A thread in go_block_enter loses its P at the next look if something waits, and after a slice in any case, so
 // that the process can come to rest while it blocks. GODEBUG=preempt=0 keeps hogs on their Ps;
 // they are asked to yield at their next call into the library.
+#include <signal.h>
 #include <stdio.h>
 
 #include "base/options.h"
@@ -111,8 +112,15 @@ static bool look_at(struct p *pp, int64_t now)
     uint64_t tick = load_relaxed(&pp->tick);
     if (load_relaxed(&pp->timers.next) <= now)
         store_relaxed(&pp->poll, true);
-    if (!mp)
+    if (!mp) {
+        pp->seen_waiting = false;
         return false;
+    }
+    /* A queue that is there at two looks is not about to be done with, however fast this P switches. */
+    bool waiting = runq_length(pp) > 0;
+    if (waiting && pp->seen_waiting)
+        wake_one();
+    pp->seen_waiting = waiting;
     if (tick != pp->seen_tick || pp->seen_when == 0) {
         pp->seen_tick = tick;
         pp->seen_when = now;
@@ -146,8 +154,15 @@ static void retry_stranded(int64_t now)
     int error = sched.thread_error;
     if (pp)
         sched.stranded_ps = pp->link;
+    sched.retrying = pp != NULL;
     lock_release(&sched.lock);
-    if (!pp || m_start(pp, false, NULL))
+    bool started = pp && m_start(pp, false, NULL);
+    if (pp) {
+        lock_take(&sched.lock);
+        sched.retrying = false;
+        lock_release(&sched.lock);
+    }
+    if (!pp || started)
         since = 0;
     else if (since == 0)
         since = now;
@@ -210,6 +225,10 @@ static void rest(int64_t ns, bool may_sleep)
 static void *sysmon(void *arg)
 {
     (void)arg;
+    /* The program's handlers are not for this small stack, and what it waits for with sigwait is not ours to take. */
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, NULL);
     int64_t delay = PERIOD_LEAST, scavenged = os_now(), traced = sched.start_time;
     int idle_rounds = 0, quiet = 0;
     for (;;) {

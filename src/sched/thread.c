@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 
 #include "sched/fatal.h"
@@ -71,9 +72,13 @@ void m_know_stack(struct m *mp)
 #endif
 }
 
+/* Of the thread that made the first call. Every M begins with it, whoever makes it: sysmon blocks all signals. */
+static sigset_t first_mask;
+
 static void *m_main(void *arg)
 {
     struct m *mp = arg;
+    pthread_sigmask(SIG_SETMASK, &first_mask, NULL);
     m_tls = mp;
     mp->tid = os_gettid();
     mp->fiber = fiber_current();
@@ -114,6 +119,7 @@ static void foreign_end(void *arg)
 
 void foreign_init(void)
 {
+    pthread_sigmask(SIG_SETMASK, NULL, &first_mask);
     if (pthread_key_create(&foreign_key, foreign_end) != 0)
         fatal("no thread-specific key left for the library");
 }
@@ -180,7 +186,9 @@ GO_EXPORT void go_block_enter(void)
 {
     struct m *mp = section_enter();
     struct p *pp = mp->p;
-    if (pp && mp->cur->run.block_depth++ == 0) {
+    struct g *gp = mp->cur;
+    if (pp && gp->run.block_depth++ == 0) {
+        store_relaxed(&gp->flags, load_relaxed(&gp->flags) | G_BLOCKING);
         store_relaxed(&mp->blocking, true);
         /* Others wait for this P: sysmon shall look soon. */
         if (load_relaxed(&pp->tail) != load_relaxed(&pp->head) || load_relaxed(&pp->runnext) ||
@@ -192,11 +200,15 @@ GO_EXPORT void go_block_enter(void)
 
 GO_EXPORT void go_block_leave(void)
 {
-    struct m *mp = m_self();
-    /* Still on the thread of go_block_enter, unless the library was called in between. */
-    store_relaxed(&mp->blocking, false);
-    mp = section_enter();
-    if (mp->p && mp->cur->run.block_depth-- == 0)
-        fatal("go_block_leave without go_block_enter");
+    struct m *mp = section_enter();
+    struct g *gp = mp->cur;
+    if (mp->p) {
+        if (gp->run.block_depth == 0)
+            fatal("go_block_leave without go_block_enter");
+        if (--gp->run.block_depth == 0) {
+            store_relaxed(&gp->flags, load_relaxed(&gp->flags) & (uint8_t)~G_BLOCKING);
+            store_relaxed(&mp->blocking, false);
+        }
+    }
     section_leave(mp);
 }

@@ -19,7 +19,7 @@ struct p;
 struct timer {
     _Atomic int64_t when;                    /* on os_now's clock; 0: not armed */
     void (*fire)(struct m *, struct timer *); /* in a section with a P; must not park */
-    uint64_t ticket;                         /* fire's own */
+    _Atomic uint64_t ticket;                 /* fire's own */
     _Atomic uint32_t home;                   /* id of the P that holds the entry */
 };
 

@@ -13,6 +13,9 @@
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102 /* Linux 6.13 */
 #endif
+#ifndef MADV_GUARD_REMOVE
+#define MADV_GUARD_REMOVE 103
+#endif
 #define PIDFD_SELF_THREAD_GROUP (-10001) /* Linux 6.14; EBADF before */
 #define RANGES_AT_ONCE 512
 
@@ -88,6 +91,11 @@ int vm_guard(const struct vm_range *ranges, size_t n, bool many_at_once)
     if (fails())
         return -ENOMEM;
     return (int)advise(ranges, n, MADV_GUARD_INSTALL, many_at_once);
+}
+
+void vm_unguard(void *start, size_t size)
+{
+    SYSCALL3(SYS_madvise, start, size, MADV_GUARD_REMOVE);
 }
 
 int vm_no_access(void *start, size_t size)
