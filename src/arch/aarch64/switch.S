@@ -146,6 +146,8 @@ arch_call_on_stack:
 
 // x0: a saved context, x1: fn, x2: arg. While fn runs, x19 points to the context, and the rules say that the
 // caller's registers are there.
+	.globl	arch_unwind_at
+	.hidden	arch_unwind_at
 	.globl	arch_unwind_from
 	.hidden	arch_unwind_from
 	.type	arch_unwind_from, %function
@@ -163,6 +165,7 @@ arch_unwind_from:
 	.cfi_def_cfa x19, CONTEXT
 	SAVED_AT
 	blr	x1
+arch_unwind_at:				// for tools/gdb, which unwinds from here with x19 set
 	nop
 	.cfi_restore_state
 	ldp	x19, x30, [sp], #16

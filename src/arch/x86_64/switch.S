@@ -136,6 +136,8 @@ arch_call_on_stack:
 
 // rdi: a saved context, rsi: fn, rdx: arg. While fn runs, rbx points to the context, and the rules say that the
 // caller's registers are there.
+	.globl	arch_unwind_at
+	.hidden	arch_unwind_at
 	.globl	arch_unwind_from
 	.hidden	arch_unwind_from
 	.type	arch_unwind_from, @function
@@ -157,6 +159,7 @@ arch_unwind_from:
 	.cfi_offset rbp, -16
 	.cfi_offset rip, -8
 	call	*%rsi
+arch_unwind_at:				// for tools/gdb, which unwinds from here with rbx set
 	nop
 	.cfi_restore_state
 	popq	%rbx

@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: MIT
+"""Goroutines in gdb, for live processes and core files.
+
+    info goroutines          all of them: number, state, place, name, where they were launched
+    goroutine N COMMAND      COMMAND (bt, bt full, ...) as if goroutine N were the selected thread
+    goroutine all COMMAND    the same for each
+
+gdb loads this by itself with the shared library, where its auto-load safe-path allows it; for a program linked statically:
+
+    (gdb) source /usr/share/libgoroutine/goroutine-gdb.py
+
+Nothing of the library's layout is copied here. Structures come from its debugging information, and a parked goroutine is
+unwound by telling gdb that the present frame was called by arch_unwind_from, whose unwinding rules (in
+src/arch/*/switch.S) say where a saved context keeps its registers.
+"""
+import re
+
+import gdb
+import gdb.unwinder
+
+# Where arch_unwind_from keeps the pointer to the context.
+CONTEXT_REGISTER = {"i386:x86-64": ("rbx", "rip", "rsp"), "aarch64": ("x19", "pc", "sp")}
+
+
+def symbol(name):
+    found = gdb.lookup_static_symbol(name) or gdb.lookup_global_symbol(name)
+    if found is None:
+        raise gdb.GdbError("no %s: is the library there, and with its debugging information?" % name)
+    return found.value()
+
+
+def enum_names(name):
+    return {field.enumval: field.name for field in gdb.lookup_type("enum " + name).fields()}
+
+
+def enum_value(constant):
+    return int(gdb.parse_and_eval(constant))
+
+
+def plain(value):
+    """Without _Atomic, which gdb shows but does not take off."""
+    return int(value)
+
+
+class Goroutine:
+    """One struct g."""
+
+    statuses = {
+        "G_NEW": "runnable",
+        "G_RUNNABLE": "runnable",
+        "G_RUNNING": "running",
+        "G_WAITING": "waiting",
+    }
+
+    def __init__(self, g):
+        self.g = g
+        self.id = int(g["id"])
+        self.status = enum_names("g_status")[plain(g["status"])]
+        self.parked = self.status in ("G_WAITING", "G_RUNNABLE") and plain(g["run"]["on_cpu"]) == 0
+
+    def state(self):
+        if self.status != "G_WAITING":
+            return self.statuses[self.status]
+        reason = int(self.g["wait_reason"])
+        try:
+            return gdb.parse_and_eval("wait_reason_text::texts[%d]" % reason).string()
+        except gdb.error:
+            return enum_names("wait_reason").get(reason, "waiting")
+
+    def origin(self):
+        site = self.g["site"]
+        if not int(site):
+            return ""
+        return "created by %s at %s:%d" % (
+            site["function"].string(), site["file"].string(), int(site["line"]))
+
+    def name(self):
+        name = self.g["name"]
+        return ' "%s"' % name.string() if int(name) else ""
+
+    def thread(self):
+        """The gdb thread that runs it, or None."""
+        m = symbol("sched")["all_ms"]
+        while int(m):
+            if int(m["cur"]) == int(self.g.address):
+                tid = int(m["tid"])
+                for thread in gdb.selected_inferior().threads():
+                    if thread.ptid[1] == tid:
+                        return thread
+            m = m["all"]
+        return None
+
+
+def goroutines():
+    dead = enum_value("G_DEAD")
+    hidden = enum_value("G_SYSTEM") | enum_value("G_THREAD")
+    found = []
+
+    def look(g):
+        if plain(g["status"]) != dead and int(g["id"]) and not plain(g["flags"]) & hidden:
+            found.append(Goroutine(g))
+
+    main = symbol("main_g")
+    if plain(main["run"]["on_cpu"]) or int(main["run"]["sp"]):
+        look(main)
+    g_type = gdb.lookup_type("struct g")
+    slab = symbol("central")["slabs"]
+    slab_type = gdb.lookup_type("struct slab").pointer()
+    slab = slab.cast(slab_type)
+    while int(slab):
+        first = slab.cast(g_type.pointer())
+        # The first place of a slab is its header.
+        for i in range(1, plain(slab["used"])):
+            look((first + i).dereference())
+        slab = slab["next"].cast(slab_type)
+    found.sort(key=lambda one: one.id)
+    return found
+
+
+class FrameId:
+    def __init__(self, sp, pc):
+        self.sp = sp
+        self.pc = pc
+
+
+class ParkedUnwinder(gdb.unwinder.Unwinder):
+    """While `context` is set: the innermost frame was called from there."""
+
+    def __init__(self):
+        super().__init__("goroutine")
+        self.context = None
+        self.pc = 0
+
+    def __call__(self, pending):
+        if self.context is None:
+            return None
+        context, pc, sp = CONTEXT_REGISTER[pending.architecture().name()]
+        # Not by level: functions inlined in the innermost frame count as levels.
+        if int(pending.read_register(pc)) != self.pc:
+            return None
+        pointer = gdb.lookup_type("unsigned long")
+        info = pending.create_unwind_info(
+            FrameId(gdb.Value(self.context).cast(pointer), pending.read_register(pc)))
+        at = gdb.parse_and_eval("(unsigned long)&arch_unwind_at")
+        info.add_saved_register(pc, at.cast(pointer))
+        info.add_saved_register(context, gdb.Value(self.context).cast(pointer))
+        info.add_saved_register(sp, gdb.Value(self.context).cast(pointer))
+        return info
+
+
+unwinder = ParkedUnwinder()
+gdb.unwinder.register_unwinder(None, unwinder, True)
+
+def in_parked(g, command):
+    """Runs command with the frames of a parked goroutine; its output, with frames counted from 0."""
+    at = int(gdb.parse_and_eval("(unsigned long)&arch_unwind_at"))
+    unwinder.pc = gdb.newest_frame().pc()
+    unwinder.context = int(g["run"]["sp"])
+    gdb.invalidate_cached_frames()
+    try:
+        # The thread's own frame and arch_unwind_from come first.
+        frame = gdb.newest_frame()
+        while frame is not None and frame.pc() != at:
+            frame = frame.older()
+        if frame is None or frame.older() is None:
+            raise gdb.GdbError("cannot unwind it")
+        frame = frame.older()
+        before = frame.level()
+        frame.select()
+        output = gdb.execute(command, to_string=True)
+    finally:
+        unwinder.context = None
+        gdb.invalidate_cached_frames()
+        gdb.newest_frame().select()
+    lines, keep = [], True
+    for line in output.splitlines():
+        number = re.match(r"#(\d+)( +)(.*)", line)
+        if number:
+            n = int(number.group(1)) - before
+            keep = n >= 0
+            if keep:
+                line = "%-4s%s" % ("#%d" % n, number.group(3))
+        if keep:
+            lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+class InfoGoroutines(gdb.Command):
+    """List all goroutines: number, state, name and where they were launched."""
+
+    def __init__(self):
+        super().__init__("info goroutines", gdb.COMMAND_STACK)
+
+    def invoke(self, arg, from_tty):
+        for one in goroutines():
+            mark = " "
+            if one.status == "G_RUNNING":
+                thread = one.thread()
+                mark = "*" if thread is not None and thread == gdb.selected_thread() else " "
+            print("%s %d [%s]%s %s" % (mark, one.id, one.state(), one.name(), one.origin()))
+
+
+class GoroutineCommand(gdb.Command):
+    """goroutine N COMMAND: COMMAND in the context of goroutine N, or of all of them.
+
+For instance: goroutine 7 bt, goroutine all bt 5."""
+
+    def __init__(self):
+        super().__init__("goroutine", gdb.COMMAND_STACK)
+
+    def invoke(self, arg, from_tty):
+        words = arg.split(None, 1)
+        if len(words) != 2 or not (words[0] == "all" or words[0].isdigit()):
+            raise gdb.GdbError("usage: goroutine N COMMAND, or goroutine all COMMAND")
+        everyone = goroutines()
+        chosen = everyone if words[0] == "all" else [one for one in everyone if one.id == int(words[0])]
+        if not chosen:
+            raise gdb.GdbError("there is no goroutine " + words[0])
+        for one in chosen:
+            if words[0] == "all":
+                print("goroutine %d [%s]%s:" % (one.id, one.state(), one.name()))
+            self.run(one, words[1])
+            if words[0] == "all":
+                print(one.origin() + "\n" if one.origin() else "")
+
+    @staticmethod
+    def run(one, command):
+        if one.parked:
+            print(in_parked(one.g, command), end="")
+            return
+        if one.status == "G_NEW":
+            print("it has not run yet; it will begin with " + str(one.g["start"]["fn"]))
+            return
+        thread = one.thread()
+        if thread is None:
+            print("it is being switched")
+            return
+        before = gdb.selected_thread()
+        thread.switch()
+        try:
+            gdb.execute(command)
+        finally:
+            if before is not None:
+                before.switch()
+
+
+InfoGoroutines()
+GoroutineCommand()
