@@ -71,6 +71,26 @@ int go_stats_detail(int on);
 /* The word for parks[i], as in tracebacks; NULL for what is none. Never parks; from any thread. */
 const char *go_stats_wait(int i);
 
+/*
+ * The flight recorder. While it is on, each P keeps its last events in a ring: which goroutine ran when, why it
+ * left, who woke or launched whom. It takes about 10 to 20 ns an event, so it may be left on; `events` (rounded up to a power of
+ * two, at most 2^24; 0: 65536) of 16 bytes are kept for each P, a figure that counts at the first start. Returns 0, -EALREADY if it is
+ * on, or -EINVAL. GODEBUG=trace=FILE records the whole run, a million events for each P, and writes FILE at exit, or when
+ * a fatal error is reported. Never parks; from any thread.
+ */
+int go_trace_start(size_t events);
+
+/* Stops recording; what has been recorded stays. Returns 0, or -EALREADY if it is off. Never parks; from any thread. */
+int go_trace_stop(void);
+
+/*
+ * Writes what is in the rings to fd, in the JSON format of Chrome's tracing, which ui.perfetto.dev shows: a track for each P,
+ * slices named after goroutines, arrows from who woke to who was woken. All goroutines are held at their next call into the
+ * library while the rings are copied, a millisecond for each 64 K events or so. Recording goes on. Returns 0, -ENODATA if it was
+ * never started, -ENOMEM, or what write(2) said. Never parks; from any thread.
+ */
+int go_trace_dump(int fd);
+
 #ifdef __cplusplus
 }
 #endif

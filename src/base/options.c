@@ -45,6 +45,11 @@ static void debug_option(const char *key, size_t key_length, const char *value, 
                                                             : GUARD_OPTION_AUTO;
         return;
     }
+    if (KEY("trace") && length < sizeof options.trace_file) {
+        memcpy(options.trace_file, value, length);
+        options.trace_file[length] = 0;
+        return;
+    }
     if (n < 0)
         return;
     if (KEY("schedtrace"))

@@ -13,6 +13,7 @@ struct options {
     int schedtrace;        /* ms between lines; 0: none */
     bool scheddetail;
     bool leakcheck;        /* report goroutines alive at exit */
+    char trace_file[256];  /* timeline of the whole run; empty: none */
     bool stats;            /* count parks and latencies */
     bool preempt;          /* take Ps from hogs; default true */
     enum traceback_level traceback;

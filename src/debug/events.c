@@ -38,9 +38,12 @@ static void make_events(void *arg)
     pp->events = e;
 }
 
-/* pp's notes; NULL if there is no memory for them. Made when first needed, and kept. */
-static inline struct proc_events *events_of(struct p *pp)
+/* The notes of mp's P; NULL if it has none, or there is no memory for them. Made when first needed, and kept. */
+static inline struct proc_events *events_of(struct m *mp)
 {
+    struct p *pp = mp->p;
+    if (unlikely(!pp || !mp->g0_sp)) /* no system stack: g0 itself is being made */
+        return NULL;
     struct proc_events *e = pp->events;
     if (unlikely(!e || (!e->ring && load_relaxed(&events_size) > 0))) {
         system_stack_call(make_events, pp);
@@ -61,6 +64,15 @@ static inline bool tracing(const struct proc_events *e)
     return (load_relaxed(&debug_hooks) & HOOK_TRACE) && e->ring;
 }
 
+void events_note_running(struct p *pp)
+{
+    make_events(pp);
+    struct m *mp = load_relaxed(&pp->m);
+    struct g *gp = mp ? mp->cur : NULL;
+    if (pp->events && pp->events->ring && gp)
+        put(pp->events, gp->id, EVENT_RUN, LEFT_NONE);
+}
+
 /* A wait's beginning, or, while the goroutine is ready, minus the time when it became so. Others may read it. */
 static inline int64_t since_get(struct g *gp)
 {
@@ -74,7 +86,7 @@ static inline void since_set(struct g *gp, int64_t since)
 
 cold void hook_launch(struct m *mp, struct g *gp)
 {
-    struct proc_events *e = mp->p ? events_of(mp->p) : NULL;
+    struct proc_events *e = events_of(mp);
     if (!e || !tracing(e))
         return;
     e->births[e->next_birth++ & e->birth_mask] =
@@ -86,14 +98,14 @@ cold void hook_ready(struct m *mp, struct g *gp)
 {
     if (load_relaxed(&debug_hooks) & HOOK_STATS)
         since_set(gp, -os_now());
-    struct proc_events *e = mp->p ? events_of(mp->p) : NULL;
+    struct proc_events *e = events_of(mp);
     if (e && tracing(e))
         put(e, gp->id, EVENT_READY, 0);
 }
 
 cold void hook_end(struct m *mp, struct g *gp)
 {
-    struct proc_events *e = mp->p ? events_of(mp->p) : NULL;
+    struct proc_events *e = events_of(mp);
     if (e && tracing(e))
         put(e, gp->id, EVENT_END, 0);
 }
@@ -115,7 +127,7 @@ static void count(struct proc_events *e, struct g *prev, struct g *cur)
 cold void hook_switch(struct m *mp, struct g *prev)
 {
     struct g *cur = mp->cur;
-    struct proc_events *e = mp->p ? events_of(mp->p) : NULL;
+    struct proc_events *e = events_of(mp);
     if (!e)
         return;
     if (load_relaxed(&debug_hooks) & HOOK_STATS)

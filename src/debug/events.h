@@ -44,5 +44,10 @@ struct proc_events {
     uint64_t next, next_birth; /* owner of the P, ever growing */
 };
 
+struct p;
+
+/* Notes who runs on pp, as if it had just begun. The world is stopped, or pp is the caller's; on a system stack. */
+void events_note_running(struct p *pp);
+
 /* Events that each P's ring holds, a power of two. */
 extern _Atomic uint64_t events_size;

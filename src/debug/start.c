@@ -27,6 +27,8 @@ void debug_start(void)
 {
     if (options.leakcheck)
         leak_check_at_exit();
+    if (options.trace_file[0])
+        trace_from_start();
     if (options.stats)
         or_seq(&debug_hooks, HOOK_STATS);
     struct sigaction old;

@@ -24,7 +24,7 @@
 #include <string.h>
 
 #include "arch/arch.h"
-#include "base/options.h"
+#include "debug/start.h"
 #include "sched/fatal.h"
 #include "sched/sched.h"
 #include "sched/section.h"
@@ -32,8 +32,7 @@
 
 #define ARENA (1u << 30) /* address space only */
 #define UNWIND_MOST 20000
-#define PATIENCE_LIVE 1000000000ll /* ns to stop the world */
-#define PATIENCE_DYING 200000000ll
+#define PATIENCE_DYING 200000000ll /* ns to stop the world */
 #define MINUTE 60000000000ll
 
 /* --- the list --- */
@@ -477,18 +476,15 @@ void traceback_write(int fd, bool all)
         listing_write(&r->out, &r->symbols, &r->listing);
     }
     close_report(r);
+    trace_at_end(true);
 }
 
-struct take {
-    struct m *mp;
-    struct report *report;
-};
-
-static void take(void *arg)
+static void prepare(void *arg)
 {
-    struct take *t = arg;
+    struct report **to = arg;
     struct arena memory;
-    if (!arena_open(&memory, sizeof *t->report + 16))
+    *to = NULL;
+    if (!arena_open(&memory, sizeof **to + 16))
         return;
     struct report *r = arena_get(&memory, sizeof *r);
     if (!symbols_open(&r->symbols) || !listing_open(&r->listing)) {
@@ -496,28 +492,25 @@ static void take(void *arg)
         arena_close(&memory);
         return;
     }
-    t->report = r;
-    r->listing.leave_out = r->caller = shown_caller(t->mp);
+    *to = r;
+}
+
+static void take(struct m *mp, void *arg)
+{
+    struct report *r = arg;
+    r->listing.leave_out = r->caller = shown_caller(mp);
     unwind_self(&r->self);
-    world_stop(t->mp, PATIENCE_LIVE);
     listing_take(&r->listing);
-    world_start();
 }
 
 struct report *report_take(void)
 {
-    struct take t = { .report = NULL };
-    for (;;) {
-        t.mp = section_enter();
-        if (world_try())
-            break;
-        section_leave(t.mp);
-        os_thread_yield();
-    }
-    system_stack_call(take, &t);
-    world_release();
-    section_leave(t.mp);
-    return t.report;
+    struct report *r;
+    section_leave(section_enter()); /* may be the first call */
+    system_stack_call(prepare, &r);
+    if (r)
+        world_call(take, r);
+    return r;
 }
 
 void report_write_all(struct report *r)

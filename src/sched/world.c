@@ -20,6 +20,9 @@
 
 #include "arch/arch.h"
 #include "sched/sched.h"
+#include "sched/section.h"
+
+#define PATIENCE 1000000000ll /* ns */
 
 static _Atomic uint32_t busy;          /* 1: somebody stops the world */
 static bool held[PROCS_MAX];           /* P's lock is held by world_stop; by whoever has `busy` */
@@ -90,6 +93,35 @@ void world_start(void)
             release(&pp->lock);
         held[i] = seized[i] = false;
     }
+}
+
+struct call {
+    void (*fn)(struct m *, void *);
+    void *arg;
+    struct m *mp;
+};
+
+static void call(void *arg)
+{
+    struct call *c = arg;
+    world_stop(c->mp, PATIENCE);
+    c->fn(c->mp, c->arg);
+    world_start();
+}
+
+void world_call(void (*fn)(struct m *, void *), void *arg)
+{
+    struct call c = { fn, arg, NULL };
+    for (;;) {
+        c.mp = section_enter(); /* so that our own P stays with us */
+        if (world_try())
+            break;
+        section_leave(c.mp);
+        os_thread_yield();
+    }
+    system_stack_call(call, &c);
+    world_release();
+    section_leave(c.mp);
 }
 
 struct m *world_find_m(struct g *gp, int *tid)

@@ -1,0 +1,518 @@
+// SPDX-License-Identifier: MIT
+// The flight recorder's other half: what the hooks have noted (events.c) becomes a timeline.
+//
+// The rings are copied while the world is stopped, which is quick, and made into JSON when it goes on. The events of all
+// Ps are taken in the order of their times: a goroutine is made ready on one P and runs on another, and the arrow
+// between the two needs both. A goroutine's label is its name, or the function it was launched with, or the
+// statement that launched it, whichever is known first.
+#include <goroutine/debug.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "arch/arch.h"
+#include "base/options.h"
+#include "debug/events.h"
+#include "debug/start.h"
+#include "debug/symbol.h"
+#include "os/linux/syscall.h"
+#include "os/os.h"
+#include "sched/debug_hooks.h"
+#include "sched/sched.h"
+#include "sched/section.h"
+#include "sched/world.h"
+
+#define EVENTS_DEFAULT (1u << 16)
+#define EVENTS_WHOLE_RUN (1u << 20)
+#define EVENTS_LEAST 1024u
+#define EVENTS_MOST (1u << 24)
+#define ARENA (1ull << 36) /* address space only */
+#define ALREADY (-114)     /* EALREADY */
+
+/* The same moment on both clocks, at the beginning; ticks before it belong to an earlier recording. */
+static _Atomic uint64_t start_ticks;
+static _Atomic int64_t start_time;
+static _Atomic uint64_t stop_ticks; /* 0: it is on */
+
+/* The world is stopped: the timeline begins with those that run. */
+static void begin_recording(struct m *mp, void *arg)
+{
+    (void)mp;
+    int *result = arg;
+    if (load_relaxed(&debug_hooks) & HOOK_TRACE) {
+        *result = ALREADY;
+        return;
+    }
+    store_relaxed(&start_time, os_now());
+    store_relaxed(&start_ticks, arch_ticks());
+    store_relaxed(&stop_ticks, 0);
+    uint32_t count = load_acquire(&sched.p_count);
+    for (uint32_t i = 0; i < count; i++)
+        events_note_running(load_acquire(&sched.ps[i]));
+    or_seq(&debug_hooks, HOOK_TRACE);
+}
+
+GO_EXPORT int go_trace_start(size_t events)
+{
+    section_leave(section_enter()); /* may be the first call */
+    if (events > EVENTS_MOST)
+        return -22; /* EINVAL */
+    int result = 0;
+    uint64_t size = EVENTS_LEAST, none = 0;
+    while (size < (events ? events : EVENTS_DEFAULT))
+        size *= 2;
+    atomic_compare_exchange_strong(&events_size, &none, size);
+    world_call(begin_recording, &result);
+    return result;
+}
+
+GO_EXPORT int go_trace_stop(void)
+{
+    section_leave(section_enter());
+    if (!(and_release(&debug_hooks, (uint8_t)~HOOK_TRACE) & HOOK_TRACE))
+        return ALREADY;
+    store_relaxed(&stop_ticks, arch_ticks());
+    return 0;
+}
+
+/* --- copying --- */
+
+struct copy {
+    struct event *events;
+    uint64_t count, at;
+    struct birth *births;
+    uint64_t birth_count;
+    uint64_t dropped;
+    /* While the timeline is put together: */
+    uint64_t running, since; /* 0: nobody */
+};
+
+struct trace {
+    struct arena arena;
+    struct symbols symbols;
+    struct out out;
+    struct copy *procs;
+    uint32_t proc_count;
+    uint64_t event_count;
+    uint64_t from, to;       /* ticks */
+    int64_t from_time, to_time;
+    struct person **people;  /* by hash of id */
+    uint64_t people_mask;
+    uint64_t flows;
+    bool full, first;
+    int result, fd;
+    bool stopped;
+};
+
+/* A goroutine of the timeline. */
+struct person {
+    uint64_t id;
+    const struct go_site *site;
+    void (*fn)(void);
+    char name[48];
+    bool known;
+    /* Woken or launched, and has not run since: */
+    uint64_t ready_at;
+    uint32_t ready_by; /* P */
+    bool ready_arrow;  /* a goroutine ran there */
+};
+
+static struct person *person_of(struct trace *t, uint64_t id)
+{
+    uint64_t at = (id * 0x9e3779b97f4a7c15u >> 20) & t->people_mask;
+    for (; t->people[at]; at = (at + 1) & t->people_mask)
+        if (t->people[at]->id == id)
+            return t->people[at];
+    struct person *p = arena_get(&t->arena, sizeof *p);
+    if (!p) {
+        t->full = true;
+        return NULL;
+    }
+    p->id = id;
+    t->people[at] = p;
+    return p;
+}
+
+/* The last n of a ring, oldest first. */
+static void *copy_ring(struct trace *t, const void *ring, uint64_t mask, uint64_t next, size_t size,
+                       uint64_t *count)
+{
+    uint64_t n = next < mask + 1 ? next : mask + 1, first = (next - n) & mask;
+    char *to = arena_get(&t->arena, n * size);
+    *count = to ? n : 0;
+    t->full |= !to;
+    if (!to || n == 0)
+        return to;
+    uint64_t until_end = mask + 1 - first < n ? mask + 1 - first : n;
+    memcpy(to, (const char *)ring + first * size, until_end * size);
+    memcpy(to + until_end * size, ring, (n - until_end) * size);
+    return to;
+}
+
+static void copy_g(struct g *gp, void *arg)
+{
+    struct trace *t = arg;
+    if (load_relaxed(&gp->status) == G_DEAD || gp->id == 0)
+        return;
+    struct birth *b = arena_get(&t->arena, sizeof *b + 48);
+    if (!b)
+        return;
+    *b = (struct birth){ .id = gp->id, .site = gp->site };
+    if (gp->name) {
+        char *name = (char *)(b + 1);
+        memcpy(name, gp->name, strnlen(gp->name, 47));
+        b->name = name;
+    }
+    /* They lie one after another; see know_people. */
+    t->procs[t->proc_count].birth_count++;
+}
+
+/* The world is stopped. */
+static void copy_all(struct m *mp, void *arg)
+{
+    (void)mp;
+    struct trace *t = arg;
+    uint64_t stopped = load_relaxed(&stop_ticks);
+    t->to_time = os_now();
+    t->to = arch_ticks();
+    t->from = load_relaxed(&start_ticks);
+    t->from_time = load_relaxed(&start_time);
+    uint32_t count = load_acquire(&sched.p_count);
+    t->procs = arena_get(&t->arena, (count + 1) * sizeof *t->procs);
+    if (!t->procs) {
+        t->full = true;
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct proc_events *e = load_acquire(&sched.ps[i])->events;
+        struct copy *c = &t->procs[i];
+        t->proc_count = i + 1;
+        if (!e || !e->ring)
+            continue;
+        c->events = copy_ring(t, e->ring, e->ring_mask, e->next, sizeof *c->events, &c->count);
+        c->births = copy_ring(t, e->births, e->birth_mask, e->next_birth, sizeof *c->births,
+                              &c->birth_count);
+        c->dropped = e->next - c->count;
+        t->event_count += c->count;
+    }
+    struct copy *alive = &t->procs[t->proc_count];
+    alive->births = (void *)(t->arena.base + t->arena.used);
+    if (main_g.run.sp || load_relaxed(&main_g.run.on_cpu))
+        copy_g(&main_g, t);
+    g_for_each(copy_g, t);
+    if (stopped)
+        t->to_time = t->from_time + (int64_t)((double)(stopped - t->from) * (double)(t->to_time - t->from_time) /
+                                              (double)(t->to - t->from));
+    if (stopped)
+        t->to = stopped;
+}
+
+/* --- the timeline --- */
+
+static void know(struct trace *t, const struct birth *b)
+{
+    struct person *p = person_of(t, b->id);
+    if (!p)
+        return;
+    p->known = true;
+    if (b->site)
+        p->site = b->site;
+    if (b->fn) {
+        p->fn = b->fn;
+        symbols_add(&t->symbols, (uintptr_t)b->fn);
+    }
+    if (b->name && !p->name[0])
+        memcpy(p->name, b->name, strnlen(b->name, sizeof p->name - 1));
+}
+
+static void know_people(struct trace *t)
+{
+    for (uint32_t i = 0; i < t->proc_count; i++)
+        for (uint64_t j = 0; j < t->procs[i].birth_count; j++)
+            know(t, &t->procs[i].births[j]);
+    const struct copy *alive = &t->procs[t->proc_count];
+    const char *at = (const char *)alive->births;
+    for (uint64_t j = 0; j < alive->birth_count; j++, at += (sizeof(struct birth) + 48 + 15) & ~(size_t)15)
+        know(t, (const struct birth *)(const void *)at);
+    symbols_resolve(&t->symbols);
+}
+
+static void label(struct trace *t, const struct person *p)
+{
+    struct out *o = &t->out;
+    const struct symbol *q = p->fn ? symbols_add(&t->symbols, (uintptr_t)p->fn) : NULL;
+    if (p->name[0])
+        out_escaped(o, p->name, false);
+    else if (p->id == 1)
+        out_str(o, "main");
+    else if (q && q->function)
+        out_bytes(o, q->function, q->function_length);
+    else if (p->site)
+        out_f(o, "%s:%u", p->site->function, p->site->line);
+    else
+        out_str(o, "goroutine");
+    out_f(o, " %lu", p->id);
+}
+
+/* Microseconds since the beginning, with three decimals. */
+static void time_out(struct trace *t, uint64_t ticks)
+{
+    uint64_t span = t->to > t->from ? t->to - t->from : 1;
+    uint64_t ns = ticks <= t->from ? 0
+                                   : (uint64_t)((double)(ticks - t->from) *
+                                                (double)(t->to_time - t->from_time) / (double)span);
+    out_u64(&t->out, ns / 1000);
+    char decimals[4] = { '.', (char)('0' + ns / 100 % 10), (char)('0' + ns / 10 % 10),
+                         (char)('0' + ns % 10) };
+    out_bytes(&t->out, decimals, 4);
+}
+
+/* The common beginning of an entry; what follows is its own. */
+static void begin(struct trace *t, const char *phase, uint32_t proc, uint64_t ticks)
+{
+    out_f(&t->out, "%s\n{\"ph\":\"%s\",\"pid\":1,\"tid\":%u,\"ts\":", t->first ? "" : ",", phase, proc + 1);
+    t->first = false;
+    time_out(t, ticks);
+}
+
+static const char *left_text(uint8_t left)
+{
+    return left == LEFT_ENDED ? "ended" : left == LEFT_READY || left == LEFT_NONE ? "runnable" : wait_reason_text(left);
+}
+
+static void slice(struct trace *t, uint32_t proc, uint64_t until, uint8_t left)
+{
+    struct copy *c = &t->procs[proc];
+    struct person *p = c->running ? person_of(t, c->running) : NULL;
+    if (p && until > c->since) {
+        begin(t, "X", proc, c->since);
+        out_str(&t->out, ",\"dur\":");
+        /* By difference of the rounded ends, so that slices never overlap. */
+        uint64_t from = t->from;
+        t->from = c->since;
+        int64_t from_time = t->from_time;
+        t->from_time = from_time + (int64_t)((double)(c->since - from) * (double)(t->to_time - from_time) /
+                                             (double)(t->to - from));
+        time_out(t, until);
+        t->from = from;
+        t->from_time = from_time;
+        out_str(&t->out, ",\"name\":\"");
+        label(t, p);
+        out_f(&t->out, "\",\"args\":{\"goroutine\":%lu", p->id);
+        if (p->site) {
+            out_f(&t->out, ",\"created by\":\"%s at ", p->site->function);
+            out_escaped(&t->out, p->site->file, false);
+            out_f(&t->out, ":%u\"", p->site->line);
+        }
+        out_f(&t->out, ",\"then\":\"%s\"}}", left_text(left));
+    }
+    c->running = 0;
+}
+
+static void arrow(struct trace *t, struct person *p, uint32_t proc, uint64_t ran_at)
+{
+    if (p->ready_at && p->ready_arrow) {
+        t->flows++;
+        begin(t, "s", p->ready_by, p->ready_at);
+        out_f(&t->out, ",\"id\":%lu,\"name\":\"wakes\",\"cat\":\"wake\"}", t->flows);
+        begin(t, "f", proc, ran_at);
+        out_f(&t->out, ",\"id\":%lu,\"name\":\"wakes\",\"cat\":\"wake\",\"bp\":\"e\"}", t->flows);
+    }
+    p->ready_at = 0;
+}
+
+static void one_event(struct trace *t, uint32_t proc, const struct event *e)
+{
+    struct copy *c = &t->procs[proc];
+    uint64_t id = e->what >> 16;
+    uint8_t detail = (uint8_t)e->what;
+    struct person *p;
+    switch ((e->what >> 8) & 0xff) {
+    case EVENT_RUN:
+        slice(t, proc, e->when, detail);
+        c->running = id;
+        c->since = e->when;
+        if ((p = person_of(t, id)))
+            arrow(t, p, proc, e->when);
+        break;
+    case EVENT_IDLE:
+        slice(t, proc, e->when, detail);
+        break;
+    case EVENT_END:
+        slice(t, proc, e->when, LEFT_ENDED);
+        break;
+    case EVENT_LAUNCH:
+    case EVENT_READY:
+        if ((p = person_of(t, id))) {
+            p->ready_at = e->when;
+            p->ready_by = proc;
+            p->ready_arrow = c->running != 0;
+        }
+        break;
+    }
+}
+
+static void timeline(struct trace *t)
+{
+    uint64_t dropped = 0;
+    for (;;) {
+        uint32_t best = t->proc_count;
+        uint64_t when = UINT64_MAX;
+        for (uint32_t i = 0; i < t->proc_count; i++) {
+            struct copy *c = &t->procs[i];
+            while (c->at < c->count && c->events[c->at].when < t->from)
+                c->at++;
+            if (c->at < c->count && c->events[c->at].when < when) {
+                best = i;
+                when = c->events[c->at].when;
+            }
+        }
+        if (best == t->proc_count)
+            break;
+        one_event(t, best, &t->procs[best].events[t->procs[best].at++]);
+    }
+    for (uint32_t i = 0; i < t->proc_count; i++) {
+        slice(t, i, t->to, LEFT_NONE);
+        dropped += t->procs[i].dropped;
+        begin(t, "M", i, t->from);
+        out_f(&t->out, ",\"name\":\"thread_name\",\"args\":{\"name\":\"P%u\"}}", i);
+    }
+    begin(t, "M", 0, t->from);
+    out_str(&t->out, ",\"name\":\"process_name\",\"args\":{\"name\":\"goroutines\"}}");
+    out_f(&t->out, "\n],\n\"otherData\":{\"events too old to be kept\":\"%lu\"}}\n", dropped);
+}
+
+static bool trace_open(struct trace *t)
+{
+    return arena_open(&t->arena, ARENA) || arena_open(&t->arena, ARENA >> 6);
+}
+
+static void trace_write(struct trace *t)
+{
+    uint64_t room = 1024, most = t->event_count;
+    for (uint32_t i = 0; i <= t->proc_count && !t->full; i++)
+        most += t->procs[i].birth_count;
+    while (room < 2 * most)
+        room *= 2;
+    t->people = arena_get(&t->arena, room * sizeof *t->people);
+    t->people_mask = room - 1;
+    if (t->full || !t->people || !symbols_open(&t->symbols)) {
+        t->result = -12; /* ENOMEM */
+        return;
+    }
+    out_open(&t->out, t->fd);
+    t->first = true;
+    know_people(t);
+    out_str(&t->out, "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[");
+    timeline(t);
+    out_flush(&t->out);
+    t->result = t->out.error;
+    symbols_close(&t->symbols);
+}
+
+struct dump {
+    struct trace *trace;
+    struct arena memory;
+};
+
+static void dump_open(void *arg)
+{
+    struct dump *d = arg;
+    d->trace = NULL;
+    if (!arena_open(&d->memory, sizeof *d->trace + 16))
+        return;
+    struct trace *t = arena_get(&d->memory, sizeof *t);
+    if (trace_open(t))
+        d->trace = t;
+    else
+        arena_close(&d->memory);
+}
+
+static void dump_write(void *arg)
+{
+    struct dump *d = arg;
+    trace_write(d->trace);
+}
+
+static void dump_close(void *arg)
+{
+    struct dump *d = arg;
+    arena_close(&d->trace->arena);
+    arena_close(&d->memory);
+}
+
+GO_EXPORT int go_trace_dump(int fd)
+{
+    struct dump d;
+    section_leave(section_enter());
+    if (load_relaxed(&events_size) == 0)
+        return -61; /* ENODATA */
+    system_stack_call(dump_open, &d);
+    if (!d.trace)
+        return -12; /* ENOMEM */
+    d.trace->fd = fd;
+    world_call(copy_all, d.trace);
+    system_stack_call(dump_write, &d);
+    int result = d.trace->result;
+    system_stack_call(dump_close, &d);
+    return result;
+}
+
+/* --- GODEBUG=trace=FILE --- */
+
+static int file_open(void)
+{
+    return (int)SYSCALL4(SYS_openat, -100 /* AT_FDCWD */, options.trace_file,
+                         02001101 /* O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC */, 0666);
+}
+
+static void complain(int error)
+{
+    struct out o;
+    out_open(&o, 2);
+    out_f(&o, "GODEBUG=trace=%s: error %d\n", options.trace_file, -error);
+    out_flush(&o);
+}
+
+void trace_at_end(bool stopped)
+{
+    static struct trace trace;
+    static _Atomic bool done;
+    if (!options.trace_file[0] || atomic_exchange(&done, true))
+        return;
+    int fd = file_open();
+    if (fd < 0) {
+        complain(fd);
+        return;
+    }
+    int result;
+    if (stopped) {
+        result = -12; /* ENOMEM */
+        trace.fd = fd;
+        if (trace_open(&trace)) {
+            copy_all(NULL, &trace);
+            trace_write(&trace);
+            result = trace.result;
+        }
+    } else {
+        result = go_trace_dump(fd);
+    }
+    if (result < 0)
+        complain(result);
+    SYSCALL1(SYS_close, fd);
+}
+
+static void at_exit(void)
+{
+    if (!load_relaxed(&sched.dying))
+        trace_at_end(false);
+}
+
+void trace_from_start(void)
+{
+    store_relaxed(&events_size, EVENTS_WHOLE_RUN);
+    store_relaxed(&start_time, os_now());
+    store_relaxed(&start_ticks, arch_ticks());
+    or_seq(&debug_hooks, HOOK_TRACE);
+    atexit(at_exit);
+}

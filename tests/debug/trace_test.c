@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: MIT
+#include <goroutine.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "test.h"
+
+static char text[8 << 20];
+
+static const char *dump(void)
+{
+    FILE *file = tmpfile();
+    REQUIRE(file);
+    CHECK_EQ(go_trace_dump(fileno(file)), 0);
+    rewind(file);
+    text[fread(text, 1, sizeof text - 1, file)] = 0;
+    fclose(file);
+    return text;
+}
+
+/* Skips one JSON value; NULL if it is none. */
+static const char *value(const char *at)
+{
+    at += strspn(at, " \n");
+    if (*at == '"') {
+        for (at++; *at && *at != '"'; at++)
+            if (*at == '\\')
+                at++;
+        return *at ? at + 1 : NULL;
+    }
+    if (*at == '{' || *at == '[') {
+        char close = *at == '{' ? '}' : ']';
+        bool object = *at++ == '{';
+        at += strspn(at, " \n");
+        while (*at != close) {
+            if (object) {
+                at = value(at);
+                if (!at || *at != ':')
+                    return NULL;
+                at++;
+            }
+            at = value(at);
+            if (!at)
+                return NULL;
+            at += strspn(at, " \n");
+            if (*at == ',')
+                at += 1 + strspn(at + 1, " \n");
+            else if (*at != close)
+                return NULL;
+        }
+        return at + 1;
+    }
+    size_t n = strspn(at, "0123456789.-+eE");
+    return n > 0 ? at + n : NULL;
+}
+
+static bool is_json(const char *in)
+{
+    const char *end = value(in);
+    return end && end[strspn(end, " \n")] == 0;
+}
+
+/* How often both strings are on a line. */
+static int count(const char *in, const char *a, const char *b)
+{
+    int n = 0;
+    for (const char *line = in; *line;) {
+        size_t length = strcspn(line, "\n");
+        char copy[1024];
+        snprintf(copy, sizeof copy, "%.*s", (int)length, line);
+        n += strstr(copy, a) && strstr(copy, b);
+        line += length + (line[length] == '\n');
+    }
+    return n;
+}
+
+static go_waitgroup all;
+
+static void worker(int n)
+{
+    for (int i = 0; i < n; i++)
+        go_sleep(GO_MILLISECOND);
+    go_waitgroup_done(&all);
+}
+
+static void work(int goroutines, const char *name)
+{
+    go_waitgroup_add(&all, goroutines);
+    for (int i = 0; i < goroutines; i++)
+        go_with(((go_options){ .name = name }), worker, 5);
+    go_waitgroup_wait(&all);
+}
+
+TEST(timeline)
+{
+    CHECK_EQ(go_trace_dump(1), -ENODATA);
+    CHECK_EQ(go_trace_stop(), -EALREADY);
+    CHECK_EQ(go_trace_start((1 << 24) + 1), -EINVAL);
+    CHECK_EQ(go_trace_start(4096), 0);
+    CHECK_EQ(go_trace_start(0), -EALREADY);
+    work(4, NULL);
+    work(3, "say \"ah\"");
+    const char *t = dump();
+    CHECK(is_json(t));
+    /* Each ran at least once and ended; each was launched by somebody who ran. */
+    CHECK(count(t, "\"ph\":\"X\"", "\"name\":\"worker ") >= 4);
+    CHECK(count(t, "\"ph\":\"X\"", "\"name\":\"say \\\"ah\\\" ") >= 3);
+    CHECK_EQ(count(t, "\"then\":\"ended\"", "\"ph\":\"X\""), 7);
+    CHECK(count(t, "\"then\":\"sleep\"", "created by\":\"work at ") >= 7);
+    CHECK(count(t, "\"name\":\"main 1\"", "\"then\":\"sync.WaitGroup.Wait\"") >= 1);
+    CHECK(count(t, "\"ph\":\"s\"", "wakes") >= 7);
+    CHECK_EQ(count(t, "\"ph\":\"s\"", ""), count(t, "\"ph\":\"f\"", ""));
+    CHECK_EQ(count(t, "thread_name", "\"P0\""), 1);
+    CHECK_EQ(go_trace_stop(), 0);
+}
+
+/* What happens while it is off is not there; what was before a new start neither. */
+TEST(on_and_off)
+{
+    go_trace_stop();
+    work(1, "off");
+    CHECK_EQ(go_trace_start(0), 0);
+    work(1, "on");
+    CHECK_EQ(go_trace_stop(), 0);
+    work(1, "off again");
+    const char *t = dump();
+    CHECK(is_json(t));
+    CHECK_EQ(count(t, "\"then\":\"ended\"", "\"name\":\"on "), 1);
+    CHECK_EQ(count(t, "\"ph\":\"X\"", "\"name\":\"off"), 0);
+    CHECK_EQ(count(t, "\"ph\":\"X\"", "say"), 0);
+}
+
+static void quick(void)
+{
+    go_waitgroup_done(&all);
+}
+
+/* A ring that is too small keeps the end. */
+TEST(ring_wraps)
+{
+    CHECK_EQ(go_trace_start(0), 0); /* still 4096 */
+    go_waitgroup_add(&all, 20000);
+    for (int i = 0; i < 20000; i++) {
+        go(quick);
+        if (i % 100 == 0)
+            go_yield();
+    }
+    go_waitgroup_wait(&all);
+    work(1, "the end");
+    const char *t = dump();
+    CHECK(is_json(t));
+    CHECK_EQ(count(t, "\"then\":\"ended\"", "\"name\":\"the end "), 1);
+    CHECK(!strstr(t, "\"events too old to be kept\":\"0\""));
+    CHECK_EQ(go_trace_stop(), 0);
+}
+
+static volatile bool stop;
+
+static void churn(void)
+{
+    while (!stop)
+        go_yield();
+    go_waitgroup_done(&all);
+}
+
+TEST(dump_while_running)
+{
+    CHECK_EQ(go_trace_start(0), 0);
+    go_waitgroup_add(&all, 8);
+    for (int i = 0; i < 8; i++)
+        go(churn);
+    for (int i = 0; i < 5; i++)
+        CHECK(is_json(dump()));
+    stop = true;
+    go_waitgroup_wait(&all);
+    CHECK_EQ(go_trace_stop(), 0);
+}
+
+static const char *file_text(const char *name)
+{
+    FILE *file = fopen(name, "r");
+    if (!file)
+        return "";
+    text[fread(text, 1, sizeof text - 1, file)] = 0;
+    fclose(file);
+    unlink(name);
+    return text;
+}
+
+CHILD(whole_run)
+{
+    work(3, "traced");
+}
+
+CHILD(dies)
+{
+    work(3, "traced");
+    go_fatal("the end");
+}
+
+TEST(from_the_environment)
+{
+    char setting[64] = "GODEBUG=trace=/tmp/goroutine-trace-XXXXXX";
+    char *name = strstr(setting, "/tmp");
+    int fd = mkstemp(name);
+    REQUIRE(fd >= 0);
+    close(fd);
+    struct test_result r = test_run_child("whole_run", setting, NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "");
+    const char *t = file_text(name);
+    CHECK(is_json(t));
+    CHECK_EQ(count(t, "\"then\":\"ended\"", "\"name\":\"traced "), 3);
+    r = test_run_child("dies", setting, NULL);
+    CHECK_EQ(r.status, 2);
+    t = file_text(name);
+    CHECK(is_json(t));
+    CHECK_EQ(count(t, "\"then\":\"ended\"", "\"name\":\"traced "), 3);
+}
+
+TEST(bad_file)
+{
+    struct test_result r = test_run_child("whole_run", "GODEBUG=trace=/nowhere/trace", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "GODEBUG=trace=/nowhere/trace: error 2\n");
+}
