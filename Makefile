@@ -9,9 +9,9 @@ export JOBS
 
 configure = cmake -G Ninja -S . -Wno-dev -DCMAKE_INSTALL_PREFIX=$(PREFIX) $(CMAKE_FLAGS)
 build = cmake --build
-# Without these a report would end a test that means to go on, or name too little.
+# TSan's pause at exit would let goroutines run on after main has returned.
 sanitizer_options = ASAN_OPTIONS=detect_stack_use_after_return=1:detect_leaks=0:$$ASAN_OPTIONS \
-	UBSAN_OPTIONS=print_stacktrace=1:$$UBSAN_OPTIONS TSAN_OPTIONS=second_deadlock_stack=1:$$TSAN_OPTIONS
+	UBSAN_OPTIONS=print_stacktrace=1:$$UBSAN_OPTIONS TSAN_OPTIONS=atexit_sleep_ms=0:second_deadlock_stack=1:$$TSAN_OPTIONS
 
 .PHONY: all run test test-clang test-debug asan tsan aarch64 bench install check-format clean help
 

@@ -65,6 +65,11 @@ void test_check_text(const char *file, int line, const char *a_text, const char 
                     b ? b : "NULL");
 }
 
+bool test_emulated(void)
+{
+    return getenv("TEST_EMULATOR") != NULL;
+}
+
 void test_skip(const char *why)
 {
     skipped = why;

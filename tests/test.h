@@ -65,6 +65,9 @@ struct test_result test_run_child(const char *name, ...) __attribute__((sentinel
 #define CHECK_CONTAINS(text, part)                                                                 \
     test_check_text(__FILE__, __LINE__, #text, (text), #part, (part), true)
 
+/* Whether the program runs in an emulator of another processor, which knows less than a kernel. */
+bool test_emulated(void);
+
 /* Without this there is no point in going on: ends the test program. */
 #define REQUIRE(cond) ((cond) ? (void)0 : test_give_up(__FILE__, __LINE__, #cond))
 

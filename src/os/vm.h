@@ -28,6 +28,8 @@ void vm_unmap(void *start, size_t size);
 /* 0 or -errno. */
 int vm_guard(const struct vm_range *ranges, size_t n, bool many_at_once);
 void vm_unguard(void *start, size_t size);
+/* Whether that does fault. Otherwise overwrites 16 bytes there. */
+bool vm_faults(void *start);
 int vm_no_access(void *start, size_t size);
 
 void vm_discard(const struct vm_range *ranges, size_t n, bool many_at_once);

@@ -137,11 +137,12 @@ void stack_init(const struct stack_config *c)
     config = *c;
     enum stack_guard kind = c->guard;
     if (kind == GUARD_AUTO || kind == GUARD_MADVISE) {
-        /* Ask the kernel, not its version. */
+        /* Ask the kernel, not its version; and do not believe it, for emulators accept any advice. */
         size_t page = vm_page_size();
         char *probe = vm_map(page, 0);
         struct vm_range range = { probe, page };
-        kind = probe && vm_guard(&range, 1, false) == 0 ? GUARD_MADVISE : GUARD_MPROTECT;
+        kind = probe && vm_guard(&range, 1, false) == 0 && vm_faults(probe) ? GUARD_MADVISE
+                                                                             : GUARD_MPROTECT;
         if (probe)
             vm_unmap(probe, page);
     }

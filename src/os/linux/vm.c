@@ -98,6 +98,11 @@ void vm_unguard(void *start, size_t size)
     SYSCALL3(SYS_madvise, start, size, MADV_GUARD_REMOVE);
 }
 
+bool vm_faults(void *start)
+{
+    return SYSCALL2(SYS_clock_gettime, 1 /* CLOCK_MONOTONIC */, start) == -EFAULT;
+}
+
 int vm_no_access(void *start, size_t size)
 {
     if (fails())
