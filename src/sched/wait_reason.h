@@ -6,6 +6,7 @@
 #define WAIT_REASONS(_)                                                                            \
     _(WAIT_NONE, "")                                                                               \
     _(WAIT_SLEEP, "sleep")                                                                         \
+    _(WAIT_RESOLVE, "name lookup")                                                                 \
     _(WAIT_IO, "IO wait")                                                                          \
     _(WAIT_FOREVER, "select (no cases)")                                                           \
     _(WAIT_WORLD, "GOMAXPROCS updated")                                                            \

@@ -1,0 +1,607 @@
+// SPDX-License-Identifier: MIT
+// Listening, dialling, accepting; what goes wrong with it; many connections.
+#include <goroutine.h>
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "test.h"
+
+static void settle(void)
+{
+    for (int i = 0; i < 20; i++)
+        go_yield();
+    go_sleep(2 * GO_MILLISECOND);
+}
+
+static void echo(int fd)
+{
+    char buffer[1024];
+    ssize_t n;
+    while ((n = go_read(fd, buffer, sizeof buffer)) > 0)
+        if (go_write(fd, buffer, (size_t)n) < 0)
+            break;
+    go_close(fd);
+}
+
+static void serve(int listener, int *served, go_waitgroup *done)
+{
+    int fd;
+    while ((fd = go_accept(listener, NULL, NULL)) >= 0) {
+        (*served)++;
+        go(echo, fd);
+    }
+    go_waitgroup_done(done);
+}
+
+static int listen_local(char *address, size_t size)
+{
+    int l = go_listen("tcp", "127.0.0.1:0");
+    REQUIRE(l >= 0);
+    REQUIRE(go_local_address(l, address, size) > 0);
+    return l;
+}
+
+static int option(int fd, int level, int name)
+{
+    int v = -1;
+    socklen_t size = sizeof v;
+    getsockopt(fd, level, name, &v, &size);
+    return v;
+}
+
+TEST(tcp_echo)
+{
+    char address[64], peer[64], buffer[64];
+    int served = 0;
+    go_waitgroup done = { 0 };
+    int l = listen_local(address, sizeof address);
+    go_waitgroup_add(&done, 1);
+    go(serve, l, &served, &done);
+    for (int i = 0; i < 20; i++) {
+        int fd = go_dial("tcp", address);
+        REQUIRE(fd >= 0);
+        CHECK_EQ(go_write(fd, "hello", 5), 5);
+        CHECK_EQ(go_recv(fd, buffer, 5, MSG_WAITALL), 5);
+        CHECK(memcmp(buffer, "hello", 5) == 0);
+        CHECK(go_peer_address(fd, peer, sizeof peer) > 0);
+        CHECK_STR(peer, address);
+        CHECK_EQ(fcntl(fd, F_GETFD), FD_CLOEXEC);
+        CHECK_EQ(option(fd, IPPROTO_TCP, TCP_NODELAY), 1);
+        CHECK_EQ(option(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+        CHECK_EQ(go_close(fd), 0);
+    }
+    CHECK_EQ(served, 20);
+    CHECK_EQ(option(l, SOL_SOCKET, SO_REUSEADDR), 1);
+    CHECK_EQ(go_close(l), 0);
+    go_waitgroup_wait(&done);
+}
+
+TEST(accepted_sockets_inherit)
+{
+    char address[64];
+    int l = listen_local(address, sizeof address);
+    int c = go_dial("tcp", address);
+    struct sockaddr_in from;
+    socklen_t size = sizeof from;
+    int s = go_accept(l, (struct sockaddr *)&from, &size);
+    CHECK(s >= 0);
+    CHECK_EQ(size, sizeof from);
+    CHECK_EQ(from.sin_family, AF_INET);
+    CHECK_EQ(fcntl(s, F_GETFD), FD_CLOEXEC);
+    CHECK_EQ(option(s, IPPROTO_TCP, TCP_NODELAY), 1);
+    CHECK_EQ(option(s, SOL_SOCKET, SO_KEEPALIVE), 1);
+    CHECK_EQ(fcntl(s, F_GETFL) & O_NONBLOCK, 0);
+    CHECK_EQ(fcntl(c, F_GETFL) & O_NONBLOCK, 0);
+    go_close(c);
+    go_close(s);
+    go_close(l);
+}
+
+/* A listener of the program's own, in blocking mode, which stays so; several goroutines accept from it. */
+TEST(accept_from_a_blocking_listener)
+{
+    int l = socket(AF_INET, SOCK_STREAM, 0), served = 0;
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    go_waitgroup done = { 0 };
+    REQUIRE(bind(l, (struct sockaddr *)&a, sizeof a) == 0 && listen(l, 64) == 0);
+    char address[64], c;
+    go_local_address(l, address, sizeof address);
+    for (int i = 0; i < 3; i++) {
+        go_waitgroup_add(&done, 1);
+        go(serve, l, &served, &done);
+    }
+    settle();
+    for (int i = 0; i < 30; i++) {
+        int fd = go_dial("tcp", address);
+        REQUIRE(fd >= 0);
+        go_write(fd, "x", 1);
+        CHECK_EQ(go_read(fd, &c, 1), 1);
+        go_close(fd);
+    }
+    CHECK_EQ(served, 30);
+    CHECK_EQ(fcntl(l, F_GETFL) & O_NONBLOCK, 0);
+    go_close(l);
+    go_waitgroup_wait(&done);
+}
+
+TEST(unix_sockets)
+{
+    char path[64], abstract[64], name[128], c;
+    snprintf(path, sizeof path, "/tmp/go_net_test_%d", (int)getpid());
+    snprintf(abstract, sizeof abstract, "@go_net_test_%d", (int)getpid());
+    const char *addresses[] = { path, abstract };
+    for (int i = 0; i < 2; i++) {
+        unlink(path);
+        int l = go_listen("unix", addresses[i]);
+        REQUIRE(l >= 0);
+        CHECK(go_local_address(l, name, sizeof name) > 0);
+        CHECK_STR(name, addresses[i]);
+        int fd = go_dial("unix", addresses[i]);
+        REQUIRE(fd >= 0);
+        int s = go_accept(l, NULL, NULL);
+        CHECK_EQ(go_write(fd, "u", 1), 1);
+        CHECK_EQ(go_read(s, &c, 1), 1);
+        CHECK_EQ(c, 'u');
+        CHECK_EQ(go_listen("unix", addresses[i]), -EADDRINUSE);
+        go_close(fd);
+        go_close(s);
+        go_close(l);
+    }
+    int l = go_listen("unix", path);
+    go_close(l);
+    CHECK_EQ(go_dial("unix", path), -ECONNREFUSED);
+    unlink(path);
+    CHECK_EQ(go_dial("unix", path), -ENOENT);
+}
+
+static void receive(int fd, char *buffer, size_t size, struct sockaddr_in *from, ssize_t *result, go_waitgroup *done)
+{
+    socklen_t length = sizeof *from;
+    *result = go_recvfrom(fd, buffer, size, 0, (struct sockaddr *)from, &length);
+    go_waitgroup_done(done);
+}
+
+TEST(udp)
+{
+    char address[64], buffer[64], empty;
+    struct sockaddr_in from = { 0 };
+    ssize_t got = -1;
+    go_waitgroup done = { 0 };
+    int s = go_listen("udp", "127.0.0.1:0");
+    REQUIRE(s >= 0);
+    go_local_address(s, address, sizeof address);
+    int c = go_dial("udp", address);
+    REQUIRE(c >= 0);
+    go_waitgroup_add(&done, 1);
+    go(receive, s, buffer, sizeof buffer, &from, &got, &done);
+    settle();
+    CHECK_EQ(go_write(c, "datagram", 8), 8);
+    go_waitgroup_wait(&done);
+    CHECK_EQ(got, 8);
+    CHECK_EQ(go_sendto(s, "back", 4, 0, (struct sockaddr *)&from, sizeof from), 4);
+    CHECK_EQ(go_sendto(s, "again", 5, 0, (struct sockaddr *)&from, sizeof from), 5);
+    /* A short datagram says nothing about the next one. */
+    CHECK_EQ(go_read(c, buffer, sizeof buffer), 4);
+    CHECK_EQ(go_read(c, buffer, sizeof buffer), 5);
+    CHECK_EQ(go_write(c, &empty, 0), 0);
+    CHECK_EQ(go_recv(s, buffer, sizeof buffer, 0), 0);
+    go_close(s);
+    go_close(c);
+}
+
+TEST(addresses_that_make_no_sense)
+{
+    CHECK_EQ(go_listen("tcp", "127.0.0.1"), -EINVAL);
+    CHECK_EQ(go_listen("tcp", "::1:80"), -EINVAL);
+    CHECK_EQ(go_listen("tcp", "127.0.0.1:99999"), -EINVAL);
+    CHECK_EQ(go_listen("carrier pigeon", "127.0.0.1:0"), -EPROTONOSUPPORT);
+    CHECK_EQ(go_listen("tcp6", "127.0.0.1:0"), -EAFNOSUPPORT);
+    CHECK_EQ(go_listen("tcp", NULL), -EINVAL);
+    CHECK_EQ(go_dial("unix", ""), -EINVAL);
+    char buffer[8];
+    int l = go_listen("tcp", "127.0.0.1:0");
+    CHECK_EQ(go_local_address(l, buffer, sizeof buffer), -ENOSPC);
+    CHECK_EQ(go_peer_address(l, buffer, sizeof buffer), -ENOTCONN);
+    CHECK_EQ(go_local_address(-1, buffer, sizeof buffer), -EBADF);
+    go_close(l);
+}
+
+TEST(any_address_and_names)
+{
+    char address[64], target[80];
+    int l = go_listen("tcp", ":0");
+    REQUIRE(l >= 0);
+    go_local_address(l, address, sizeof address);
+    const char *port = strrchr(address, ':');
+    snprintf(target, sizeof target, "localhost%s", port);
+    int fd = go_dial("tcp", target);
+    CHECK(fd >= 0);
+    int s = go_accept(l, NULL, NULL);
+    CHECK(s >= 0);
+    go_close(fd);
+    go_close(s);
+    fd = go_dial("tcp", port);
+    CHECK(fd >= 0);
+    go_close(fd);
+    fd = go_dial("tcp4", target);
+    CHECK(fd >= 0);
+    go_close(fd);
+    go_close(l);
+    /* Without a name server this takes seconds; the scope does not wait for it. */
+    go_scope *scope = go_scope_open();
+    go_scope_deadline(scope, go_now() + 50 * GO_MILLISECOND);
+    go_scope_enter(scope);
+    int r = go_dial("tcp", "no-such-name.invalid:80");
+    CHECK(r == -ENOENT || r == -EAGAIN || r == -ETIMEDOUT);
+    go_scope_leave(scope);
+    go_scope_close(scope);
+}
+
+/* localhost has two addresses or one; somebody listens on one of them only. */
+TEST(all_addresses_are_tried)
+{
+    char address[64], target[80];
+    int l = listen_local(address, sizeof address);
+    snprintf(target, sizeof target, "localhost%s", strrchr(address, ':'));
+    int fd = go_dial("tcp", target);
+    CHECK(fd >= 0);
+    go_close(fd);
+    go_close(l);
+}
+
+TEST(refused_and_cancelled)
+{
+    char address[64];
+    int l = listen_local(address, sizeof address);
+    go_close(l);
+    CHECK_EQ(go_dial("tcp", address), -ECONNREFUSED);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    a.sin_port = htons((uint16_t)atoi(strrchr(address, ':') + 1));
+    CHECK_EQ(go_connect(fd, (struct sockaddr *)&a, sizeof a), -ECONNREFUSED);
+    CHECK_EQ(fcntl(fd, F_GETFL) & O_NONBLOCK, 0);
+    go_close(fd);
+}
+
+/* A listener whose queue is full takes no more: SYNs are dropped, and connects hang. */
+TEST(connect_deadline)
+{
+    int l = socket(AF_INET, SOCK_STREAM, 0), fill[8];
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t size = sizeof a;
+    REQUIRE(bind(l, (struct sockaddr *)&a, sizeof a) == 0 && listen(l, 0) == 0);
+    getsockname(l, (struct sockaddr *)&a, &size);
+    int hung = 0;
+    for (int i = 0; i < 8; i++) {
+        fill[i] = socket(AF_INET, SOCK_STREAM, 0);
+        go_fd_deadline(fill[i], 0, go_now() + 30 * GO_MILLISECOND);
+        int r = go_connect(fill[i], (struct sockaddr *)&a, sizeof a);
+        CHECK(r == 0 || r == -ETIMEDOUT);
+        hung += r == -ETIMEDOUT;
+    }
+    CHECK(hung > 0);
+    for (int i = 0; i < 8; i++)
+        go_close(fill[i]);
+    go_close(l);
+}
+
+static void dial(const char *address, int *result, go_waitgroup *done)
+{
+    *result = go_dial("tcp", address);
+    go_waitgroup_done(done);
+}
+
+static void read_one(int fd, ssize_t *result, go_waitgroup *done)
+{
+    char c;
+    *result = go_read(fd, &c, 1);
+    go_waitgroup_done(done);
+}
+
+static void accept_one(int fd, ssize_t *result, go_waitgroup *done)
+{
+    *result = go_accept(fd, NULL, NULL);
+    go_waitgroup_done(done);
+}
+
+TEST(scopes_end_waits)
+{
+    char address[64], c;
+    ssize_t r[3] = { 1, 1, 1 };
+    go_waitgroup done = { 0 };
+    int l = listen_local(address, sizeof address);
+    int a = go_dial("tcp", address), b = go_accept(l, NULL, NULL);
+    go_scope *s = go_scope_open();
+    go_waitgroup_add(&done, 3);
+    go_scope_go(s, read_one, a, &r[0], &done);
+    go_scope_go(s, read_one, b, &r[1], &done);
+    go_scope_go(s, accept_one, l, &r[2], &done);
+    settle();
+    go_scope_cancel(s);
+    go_waitgroup_wait(&done);
+    CHECK_EQ(go_scope_close(s), -ECANCELED);
+    for (int i = 0; i < 3; i++)
+        CHECK_EQ(r[i], -ECANCELED);
+    /* What can be done at once is done in a cancelled scope too. */
+    s = go_scope_open();
+    go_scope_cancel(s);
+    go_scope_enter(s);
+    CHECK_EQ(go_read(b, &c, 1), -ECANCELED);
+    CHECK_EQ(go_write(a, "x", 1), 1);
+    settle();
+    CHECK_EQ(go_wait_fd(b, POLLIN), POLLIN);
+    CHECK_EQ(go_read(b, &c, 1), 1);
+    CHECK_EQ(go_read(b, &c, 1), -ECANCELED);
+    go_scope_leave(s);
+    go_scope_close(s);
+    s = go_scope_open();
+    go_scope_deadline(s, go_now() + 5 * GO_MILLISECOND);
+    go_waitgroup_add(&done, 1);
+    go_scope_go(s, read_one, a, &r[0], &done);
+    go_waitgroup_wait(&done);
+    CHECK_EQ(r[0], -ETIMEDOUT);
+    CHECK_EQ(go_scope_close(s), -ETIMEDOUT);
+    go_close(a);
+    go_close(b);
+    go_close(l);
+}
+
+/* The peer's process is killed, or resets: the waits end, with what TCP has to say. */
+TEST(vanished_peer)
+{
+    char address[64];
+    int l = listen_local(address, sizeof address);
+    for (int kind = 0; kind < 2; kind++) {
+        ssize_t r = 1;
+        go_waitgroup done = { 0 };
+        int a = go_dial("tcp", address), b = go_accept(l, NULL, NULL);
+        go_waitgroup_add(&done, 1);
+        go(read_one, a, &r, &done);
+        settle();
+        if (kind == 0) {
+            struct linger linger = { 1, 0 };
+            setsockopt(b, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+        }
+        go_close(b);
+        go_waitgroup_wait(&done);
+        CHECK_EQ(r, kind == 0 ? -ECONNRESET : 0);
+        go_close(a);
+    }
+    go_close(l);
+}
+
+/* The end that comes together with the last data is not missed (see "Drained"). */
+TEST(end_right_behind_the_data)
+{
+    char address[64], buffer[256];
+    int l = listen_local(address, sizeof address);
+    for (int i = 0; i < 200; i++) {
+        int a = go_dial("tcp", address), b = go_accept(l, NULL, NULL);
+        if (i % 2) /* registered, and waited for, before */
+            go_fd_deadline(b, go_now() + 100 * GO_MICROSECOND, 0), go_read(b, buffer, 1), go_fd_deadline(b, 0, 0);
+        go_write(a, "last words", 10);
+        if (i % 3 == 0)
+            go_yield();
+        go_close(a);
+        CHECK_EQ(go_read(b, buffer, sizeof buffer), 10);
+        CHECK_EQ(go_read(b, buffer, sizeof buffer), 0);
+        CHECK_EQ(go_read(b, buffer, sizeof buffer), 0);
+        go_close(b);
+    }
+    go_close(l);
+}
+
+/* The library made this number's socket; the program closes it by close(2) and makes another one itself. */
+TEST(reuse_behind_our_back)
+{
+    char address[64], c;
+    ssize_t r = 0;
+    go_waitgroup done = { 0 };
+    int l = listen_local(address, sizeof address);
+    for (int i = 0; i < 4; i++) {
+        int a = go_dial("tcp", address), b = go_accept(l, NULL, NULL), fds[2];
+        go_waitgroup_add(&done, 1);
+        go(read_one, a, &r, &done);
+        settle();
+        go_write(b, "x", 1);
+        go_waitgroup_wait(&done);
+        CHECK_EQ(r, 1);
+        close(a);
+        close(b);
+        if (i % 2)
+            REQUIRE(pipe(fds) == 0);
+        else
+            REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
+        CHECK(fds[0] == a || fds[0] == b);
+        go_waitgroup_add(&done, 1);
+        go(read_one, fds[0], &r, &done);
+        settle();
+        CHECK_EQ(go_write(fds[1], "y", 1), 1);
+        go_waitgroup_wait(&done);
+        CHECK_EQ(r, 1);
+        CHECK_EQ(go_read(l, &c, 0), 0);
+        close(fds[0]);
+        close(fds[1]);
+    }
+    go_close(l);
+}
+
+/* No descriptor is left: accept says so, the connection waits, and is served when there is one. */
+TEST(emfile_storm)
+{
+    enum { N = 40 };
+    char address[64], c;
+    int l = listen_local(address, sizeof address), clients[N], served = 0, refused = 0;
+    struct rlimit old, low;
+    for (int i = 0; i < N; i++) {
+        clients[i] = go_dial("tcp", address);
+        REQUIRE(clients[i] >= 0);
+        go_write(clients[i], "x", 1);
+    }
+    getrlimit(RLIMIT_NOFILE, &old);
+    int next = dup(0);
+    close(next);
+    low = old;
+    low.rlim_cur = (rlim_t)next + 3;
+    setrlimit(RLIMIT_NOFILE, &low);
+    int open_ones[3], n = 0;
+    while (served < N && refused < 10000) {
+        int fd = go_accept(l, NULL, NULL);
+        if (fd >= 0) {
+            CHECK_EQ(go_read(fd, &c, 1), 1);
+            open_ones[n++] = fd;
+            served++;
+            continue;
+        }
+        CHECK_EQ(fd, -EMFILE);
+        refused++;
+        CHECK_EQ(n, 3);
+        while (n > 0)
+            go_close(open_ones[--n]);
+    }
+    while (n > 0)
+        go_close(open_ones[--n]);
+    setrlimit(RLIMIT_NOFILE, &old);
+    CHECK_EQ(served, N);
+    CHECK(refused > 0);
+    for (int i = 0; i < N; i++)
+        go_close(clients[i]);
+    go_close(l);
+}
+
+/* --- many --- */
+
+static void client(const char *address, int rounds, int *good, go_waitgroup *ready_all, go_waitgroup *start,
+                   go_waitgroup *done)
+{
+    char c = 0;
+    int fd = go_dial("tcp", address), ok = fd >= 0;
+    go_waitgroup_done(ready_all);
+    go_waitgroup_wait(start);
+    for (int i = 0; ok && i < rounds; i++)
+        ok = go_write(fd, "m", 1) == 1 && go_read(fd, &c, 1) == 1 && c == 'm';
+    __atomic_fetch_add(good, ok, __ATOMIC_RELAXED);
+    go_close(fd);
+    go_waitgroup_done(done);
+}
+
+static void many_connections(int n)
+{
+    char address[64];
+    int good = 0, served = 0;
+    go_waitgroup ready_all = { 0 }, start = { 0 }, done = { 0 }, server = { 0 };
+    int l = listen_local(address, sizeof address);
+    go_waitgroup_add(&server, 1);
+    go(serve, l, &served, &server);
+    go_waitgroup_add(&ready_all, n);
+    go_waitgroup_add(&done, n);
+    go_waitgroup_add(&start, 1);
+    for (int i = 0; i < n; i++)
+        go_with(((go_options){ .stack_size = 16 << 10 }), client, address, 2, &good, &ready_all, &start, &done);
+    go_waitgroup_wait(&ready_all);
+    go_waitgroup_done(&start);
+    go_waitgroup_wait(&done);
+    CHECK_EQ(good, n);
+    CHECK_EQ(served, n);
+    go_close(l);
+    go_waitgroup_wait(&server);
+}
+
+TEST(many_at_once)
+{
+    struct rlimit r;
+    getrlimit(RLIMIT_NOFILE, &r);
+    r.rlim_cur = r.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &r);
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+    int n = 500;
+#else
+    int n = 5000; /* both ends are ours: ten thousand sockets */
+#endif
+    if (r.rlim_cur < (rlim_t)n * 2 + 100)
+        n = (int)(r.rlim_cur - 100) / 2;
+    many_connections(n);
+}
+
+TEST(dial_from_many)
+{
+    enum { N = 50 };
+    char address[64];
+    int l = listen_local(address, sizeof address), fds[N], served = 0;
+    go_waitgroup done = { 0 }, server = { 0 };
+    go_waitgroup_add(&server, 1);
+    go(serve, l, &served, &server);
+    for (int i = 0; i < N; i++) {
+        go_waitgroup_add(&done, 1);
+        go(dial, address, &fds[i], &done);
+    }
+    go_waitgroup_wait(&done);
+    for (int i = 0; i < N; i++) {
+        CHECK(fds[i] >= 0);
+        go_close(fds[i]);
+    }
+    go_close(l);
+    go_waitgroup_wait(&server);
+}
+
+TEST(sendfile_and_splice)
+{
+    char address[64], path[] = "/tmp/go_net_test_XXXXXX", part[4096];
+    size_t size = 300000, got = 0, wrong = 0;
+    int f = mkstemp(path), fds[2];
+    char *data = malloc(size);
+    for (size_t i = 0; i < size; i++)
+        data[i] = (char)(i * 31 + i / 997);
+    CHECK_EQ(go_write(f, data, size), size);
+    int l = listen_local(address, sizeof address);
+    for (int flag = 0; flag < 2; flag++) {
+        int a = go_dial("tcp", address), b = go_accept(l, NULL, NULL);
+        if (flag)
+            fcntl(a, F_SETFL, O_NONBLOCK);
+        off_t at = 0;
+        got = wrong = 0;
+        while (got < size) {
+            if ((size_t)at < size) {
+                ssize_t n = go_sendfile(a, f, &at, size - (size_t)at < 100000 ? size - (size_t)at : 100000);
+                CHECK(n > 0);
+                if (n <= 0)
+                    break;
+            }
+            while (got < (size_t)at) {
+                ssize_t n = go_read(b, part, sizeof part);
+                if (n <= 0)
+                    break;
+                for (ssize_t i = 0; i < n; i++)
+                    wrong += part[i] != data[got + (size_t)i];
+                got += (size_t)n;
+            }
+        }
+        CHECK_EQ(got, size);
+        CHECK_EQ(wrong, 0);
+        /* From the socket through a pipe. */
+        REQUIRE(pipe(fds) == 0);
+        CHECK_EQ(go_write(a, "spliced", 7), 7);
+        CHECK_EQ(go_splice(b, NULL, fds[1], NULL, 100, 0), 7);
+        CHECK_EQ(go_splice(fds[0], NULL, a, NULL, 100, 0), 7);
+        CHECK_EQ(go_read(b, part, sizeof part), 7);
+        CHECK(memcmp(part, "spliced", 7) == 0);
+        close(fds[0]);
+        close(fds[1]);
+        go_close(a);
+        go_close(b);
+    }
+    unlink(path);
+    close(f);
+    free(data);
+    go_close(l);
+}
