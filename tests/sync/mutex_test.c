@@ -6,6 +6,18 @@
 
 #include "test.h"
 
+/* A goroutine's start is slow under ThreadSanitizer. */
+#if defined(__SANITIZE_THREAD__)
+#define SLOW 10
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define SLOW 10
+#endif
+#endif
+#ifndef SLOW
+#define SLOW 1
+#endif
+
 static void hammer(go_mutex *m, int *counter, int n, go_waitgroup *wg)
 {
     for (int i = 0; i < n; i++) {
@@ -146,7 +158,7 @@ static void in_turn(go_mutex *m, int me, int *order, int *n, go_waitgroup *wg)
 /* Those that have been woken in vain wait in front; all get it in the end. */
 TEST(all_waiters_get_it)
 {
-    enum { N = 100 };
+    enum { N = 100 / SLOW };
     go_mutex m = { 0 };
     go_waitgroup wg = { 0 };
     int order[N], n = 0, seen[N] = { 0 };
@@ -175,7 +187,7 @@ static void lock_one(go_mutex *m, go_waitgroup *wg)
 /* Many addresses at once: the trees of the table grow and shrink. */
 TEST(many_mutexes)
 {
-    enum { N = 5000 };
+    enum { N = 3000 / SLOW / SLOW };
     static go_mutex ms[N];
     go_waitgroup wg = { 0 };
     for (int i = 0; i < N; i++)
