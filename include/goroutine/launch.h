@@ -19,8 +19,8 @@
  * stores the argument registers and the stack words; the goroutine's first run loads them again and jumps to fn.
  *
  * go_newproc is declared as bytes, not as a function, because GCC replaces a call through a visibly wrong type by a
- * trap. It stands in the program itself, hidden and in a comdat group, because the lazy binding of a PLT would not keep
- * the static chain.
+ * trap. It stands in the program itself, hidden and weak, because the lazy binding of a PLT would not keep the static
+ * chain.
  *
  * The whole is an expression without a block around the arguments: a compound literal among them lives as long as the
  * block that encloses the go statement, as it would in a call. So does the struct go_launch, a compound literal itself;
@@ -107,7 +107,9 @@ struct go_launch {
 /* Everything below serves the macros above and is not for use. */
 
 /*
- * The veneer. .ifndef, because link-time optimisation puts the file-level assembly of all files into one. Clang 21
+ * The veneer, 16 bytes in each object file; the linker takes one. Not in a comdat group: file-level assembly cannot tell a
+ * linker plugin of Clang's that it is in one, and the linker would take the symbol of one file and the group of another.
+ * .ifndef, because link-time optimisation puts the file-level assembly of all files into one. Clang 21
  * and later pass the static chain of AArch64 in x15, all others in x18; a program may mix both, so there are two names.
  */
 #if defined(__x86_64__) && !defined(__ILP32__)
@@ -137,7 +139,7 @@ struct go_launch {
 #endif
 
 __asm__(".ifndef " GO_NEWPROC_ "\n\t"
-        ".pushsection .text." GO_NEWPROC_ ", \"axG\", " GO_PROGBITS_ ", " GO_NEWPROC_ ", comdat\n\t"
+        ".pushsection .text." GO_NEWPROC_ ", \"ax\", " GO_PROGBITS_ "\n\t"
         ".weak " GO_NEWPROC_ "\n\t"
         ".hidden " GO_NEWPROC_ "\n\t"
         ".type " GO_NEWPROC_ ", " GO_FUNCTION_ "\n\t"
@@ -166,7 +168,7 @@ extern const char go_newproc[] __asm__(GO_NEWPROC_) __attribute__((visibility("h
 #define GO_FIRST_(fn, ...) fn
 
 /* A call around the compound literal, because GCC 12 cannot take a statement expression as the static chain. */
-static inline __attribute__((__always_inline__, __unused__)) const struct go_launch *go_launch_(const struct go_launch *launch)
+static inline __attribute__((__always_inline__)) const struct go_launch *go_launch_(const struct go_launch *launch)
 {
 	return launch;
 }
@@ -192,12 +194,20 @@ static inline __attribute__((__always_inline__, __unused__)) const struct go_lau
 
 /* GCC ends a basic block here, and pops what earlier calls have left. */
 #ifdef __clang__
+#define GO_SETTLE_LABEL_
 #define GO_SETTLE_
 #else
-#define GO_SETTLE_ __label__ go_settled_; __asm__ goto("" : : : : go_settled_); go_settled_:
+#define GO_SETTLE_LABEL_ __label__ go_settled_;
+#define GO_SETTLE_ __asm__ goto("" : : : : go_settled_); go_settled_:
 #endif
 #define GO_SP_ \
-	__extension__({ GO_SETTLE_ (void)0; void *go_sp_; __asm__ volatile(GO_READ_SP_ : "=r"(go_sp_)); go_sp_; })
+	__extension__({ \
+		GO_SETTLE_LABEL_ \
+		void *go_sp_; \
+		GO_SETTLE_ \
+		__asm__ volatile(GO_READ_SP_ : "=r"(go_sp_)); \
+		go_sp_; \
+	})
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_HWADDRESS__) || GO_HAS_FEATURE_(address_sanitizer) || \
 	GO_HAS_FEATURE_(hwaddress_sanitizer) || GO_HAS_FEATURE_(safe_stack)
@@ -211,11 +221,13 @@ static inline __attribute__((__always_inline__, __unused__)) const struct go_lau
 #define GO_LIMIT_KIND_ GO_LIMIT_END
 #define GO_LIMIT_ \
 	__extension__({ \
-		GO_SETTLE_ (void)0; \
+		GO_SETTLE_LABEL_ \
+		void *go_end_; \
 		_Pragma("GCC diagnostic push") \
 		_Pragma("GCC diagnostic ignored \"-Walloca\"") \
 		_Pragma("GCC diagnostic ignored \"-Walloc-zero\"") \
-		void *go_end_ = __builtin_alloca(0); \
+		GO_SETTLE_ \
+		go_end_ = __builtin_alloca(0); \
 		_Pragma("GCC diagnostic pop") \
 		go_end_; \
 	}), (void *)0

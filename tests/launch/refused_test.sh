@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# What a go statement must not accept is the compiler's own diagnostic.
+. "$(dirname "$0")/../script.sh"
+
+source=$root/tests/launch/refused.c
+# GCC 12 and Clang 14 let wrong pointers pass with a warning.
+strict="-std=gnu11 -O2 -Wall -Wextra -Werror -Wpedantic -Wconversion -Wshadow -Wvla -Wcast-qual -Wwrite-strings -Wnested-externs -Wdeclaration-after-statement"
+
+last=$(sed -nE 's/^#elif CASE == ([0-9]+)$/\1/p' "$source" | tail -n 1)
+for cc in $(compilers); do
+    extra=
+    [ $cc = gcc ] && extra="-Walloca -Wlogical-op -Wduplicated-cond -Wunused-label"
+    # shellcheck disable=SC2086
+    check "what is right is accepted, $cc" $cc $strict $extra -I"$root/include" -c "$source" -o "$work/o"
+    for n in $(seq "$last"); do
+        text=$(sed -n "/^#elif CASE == $n\$/{n;s|.*/\\* says: *\\(.*\\) *\\*/.*|\\1|p}" "$source" | sed 's/ *$//')
+        # shellcheck disable=SC2086
+        refused "case $n, $cc" "$text" $cc $strict -DCASE=$n -I"$root/include" -c "$source" -o "$work/o"
+    done
+done
+finish
