@@ -11,9 +11,9 @@
 // "Whose frames are shown"
 //
 // The library's own goroutines are left out, and so are its frames above the public function that was called. In a
-// shared library its frames are those in its file. In a program linked statically they cannot be told from others by
-// address; there the first function named go_* counts as the one called, where it is known that the goroutine
-// is inside of the library.
+// shared library its frames are those in its file. For programs linked statically the build puts the archive's code into a
+// sections of its own, go_text and go_cold. Without that (another build, link-time optimisation) the first function named
+// go_* counts as the one called, where it is known that the goroutine is inside of the library.
 //
 // A million goroutines must not hold up the program for seconds: beyond UNWIND_MOST, those that wait at the same
 // place and were launched by the same statement as one that was walked are counted as alike.
@@ -194,24 +194,38 @@ static bool is_named(const struct symbol *q, const char *name)
     return named(q, name) && q->function_length == strlen(name);
 }
 
+/* The bounds of the archive's code, made by the linker where there is such a section. */
+extern const char __start_go_text[] __attribute__((weak, visibility("hidden")));
+extern const char __stop_go_text[] __attribute__((weak, visibility("hidden")));
+extern const char __start_go_cold[] __attribute__((weak, visibility("hidden")));
+extern const char __stop_go_cold[] __attribute__((weak, visibility("hidden")));
+
+/* Is pc, which q describes, code of the library? With q NULL: can that be told at all? */
+static bool own_code(const struct symbols *s, const struct symbol *q, uintptr_t pc)
+{
+    bool shared = s->library && !s->library->is_program;
+    if (!q)
+        return shared || __start_go_text;
+    if (shared)
+        return q->module == s->library;
+    return (pc >= (uintptr_t)__start_go_text && pc < (uintptr_t)__stop_go_text) ||
+           (pc >= (uintptr_t)__start_go_cold && pc < (uintptr_t)__stop_go_cold);
+}
+
 /* Sets which frames to show: from g->first up to, not including, g->end. */
 static void trim(struct symbols *s, struct group *g)
 {
     uint32_t first = 0, end = g->frame_count;
-    bool shared = s->library && !s->library->is_program;
     uint32_t i;
-    if (shared) {
-        for (i = 0; i < end; i++) {
-            struct symbol *q = symbols_add(s, g->pc[i] - 1);
-            if (!q || q->module != s->library)
-                break;
-        }
+    if (own_code(s, NULL, 0)) {
+        for (i = 0; i < end && own_code(s, symbols_add(s, g->pc[i] - 1), g->pc[i] - 1);)
+            i++;
         /* The public function stays. */
         if (i > 0 && named(symbols_add(s, g->pc[i - 1] - 1), "go_"))
             i--;
         if (i < end)
             first = i;
-    } else if (!shared && g->trim) {
+    } else if (g->trim) {
         for (i = 0; i < end; i++)
             if (named(symbols_add(s, g->pc[i] - 1), "go_"))
                 break;

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+// Trouble: goroutines count in one variable without a lock. Built with -fsanitize=thread against the TSan build of the
+// library (make tsan), it says so; and it does not complain about the total, which is counted under a lock.
+#include <goroutine.h>
+
+static go_waitgroup done;
+static go_mutex lock;
+static int hits, total;
+
+static void count(int n)
+{
+    hits += n; /* the race */
+    go_mutex_lock(&lock);
+    total += n;
+    go_mutex_unlock(&lock);
+    go_waitgroup_done(&done);
+}
+
+int main(void)
+{
+    go_waitgroup_add(&done, 8);
+    for (int i = 0; i < 8; i++)
+        go(count, i);
+    go_waitgroup_wait(&done);
+    go_logf("%d %d", hits, total);
+    return 0;
+}
