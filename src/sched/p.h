@@ -28,12 +28,16 @@ struct p {
     uint32_t id_left;                   /* owner: ids not yet given out of this batch */
     uint64_t id_next;                   /* owner */
     _Atomic uint64_t launched, ended;   /* owner, read by g_count */
+    int64_t oldest_when;                /* owner: see "Newest first" in schedule.c */
     _Atomic bool poll;                  /* sysmon: look at timers at the next pick */
     struct timer_heap timers;           /* owner */
     struct stack_cache stacks;          /* owner */
     void *args_free;                    /* owner: records of ARGS_RECORD bytes */
     uint32_t args_free_count;           /* owner */
     uint32_t random;                    /* owner */
+    struct go_channel *chan_free;       /* owner: free small channels */
+    uint32_t chan_free_count;           /* owner */
+    int32_t chan_luck;                  /* owner: below 0, new channels are made unbiased; see "Bias" in chan.c */
 
     /* Waking others; see "Wake-ups that find nothing" in schedule.c. */
     uint32_t wake_skip;                 /* owner: launches left that wake nobody */

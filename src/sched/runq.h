@@ -58,3 +58,23 @@ static always_inline struct g *runq_pop_next(struct p *pp)
         store_relaxed(&pp->runnext, NULL);
     return gp;
 }
+
+/* The newest if it has not begun yet; see "Newest first" in schedule.c. */
+static always_inline struct g *runq_pop_unbegun(struct p *pp)
+{
+    uint32_t tail = load_relaxed(&pp->tail);
+    if (load_relaxed(&pp->head) == tail)
+        return NULL;
+    struct g *gp = pp->ring[(tail - 1) % RUNQ_SIZE];
+    if (load_relaxed(&gp->status) != G_NEW)
+        return NULL;
+    store_relaxed(&pp->tail, tail - 1);
+    return gp;
+}
+
+/* That, or the oldest. */
+static always_inline struct g *runq_pop_local(struct p *pp)
+{
+    struct g *gp = runq_pop_unbegun(pp);
+    return gp ? gp : runq_pop(pp);
+}

@@ -22,7 +22,9 @@ struct g_queue {
 struct sched {
     struct lock lock;
 
-    struct g_queue global;        /* under lock */
+    struct g_queue global;        /* under lock; length counts the unbegun, too */
+    struct g *unbegun_head, *unbegun_tail; /* under lock: to be taken after those */
+    _Atomic uint32_t unbegun_size;         /* written under lock */
     _Atomic uint32_t global_size; /* global.length for those who only look */
 
     struct p *idle_ps;            /* under lock */
@@ -164,6 +166,10 @@ void sysmon_start(void);
 void sysmon_kick(void);
 /* A thread is about to block and others wait for its P. */
 void sysmon_hurry(void);
+
+/* --- supplied by src/sync --- */
+/* pp's free channels go where others find them. Owner; on a system stack. */
+void chan_cache_flush(struct p *pp);
 
 /* --- maxprocs.c --- */
 /* Makes a P with the next id; NULL if there is no memory. */

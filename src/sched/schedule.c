@@ -23,6 +23,16 @@
 // Go: no pattern of a program stays in step with it) is a fair one: made on g0, which looks at the
 // timers, takes from the global queue first and from the ring before runnext.
 //
+// "Newest first"
+//
+// Of goroutines that have not begun yet the newest runs first; those that have been made ready run in their order.
+// A tree of goroutines is so walked depth first: what its launcher has in the cache is used at once, and of
+// a million only some dozens are begun and wait. In their order, each level of the tree would be begun, and its
+// stacks touched, before the next (skynet: 100,000 stacks, four times the time). Thieves and the overflow take the
+// oldest, which are the largest parts of such a tree. A chain of goroutines that each launch the next
+// would starve the oldest: a fair pick takes it if that has not been done for 10 ms, Go's slice. What overflows unbegun
+// goes to the end of the global queue, and a fair pick leaves it there while there are newer ones on the ring.
+//
 // "Worker parking"
 //
 // Problem. Work appears on a P's ring while other Ps are idle and their Ms asleep. Waking a thread costs tens of
@@ -81,6 +91,7 @@
 #define BACKOFF_MAX 14
 /* Timers are due at switches; the clock costs as much as two switches, so only every eighth looks. */
 #define TIMER_LOOK 8
+#define OLDEST_EVERY 10000000 /* ns; see "Newest first" */
 
 struct sched sched = { .lock = LOCK_INIT(RANK_SCHED) };
 uint32_t runq_limit = RUNQ_SIZE;
@@ -108,14 +119,35 @@ void global_push_locked(struct g *gp)
     store_relaxed(&sched.global_size, ++sched.global.length);
 }
 
+/* Its second part, "Newest first": those that have not begun and were too many for a ring. */
+static void unbegun_push_locked(struct g *gp)
+{
+    gp->link = NULL;
+    if (sched.unbegun_tail)
+        sched.unbegun_tail->link = gp;
+    else
+        sched.unbegun_head = gp;
+    sched.unbegun_tail = gp;
+    bump_owner(&sched.unbegun_size, 1);
+    store_relaxed(&sched.global_size, ++sched.global.length);
+}
+
 struct g *global_pop_locked(void)
 {
     struct g *gp = sched.global.head;
-    if (!gp)
-        return NULL;
-    sched.global.head = gp->link;
-    if (!sched.global.head)
-        sched.global.tail = NULL;
+    if (gp) {
+        sched.global.head = gp->link;
+        if (!sched.global.head)
+            sched.global.tail = NULL;
+    } else {
+        gp = sched.unbegun_head;
+        if (!gp)
+            return NULL;
+        sched.unbegun_head = gp->link;
+        if (!sched.unbegun_head)
+            sched.unbegun_tail = NULL;
+        bump_owner(&sched.unbegun_size, -1u);
+    }
     store_relaxed(&sched.global_size, --sched.global.length);
     return gp;
 }
@@ -124,8 +156,13 @@ void runq_overflow(struct p *pp)
 {
     uint32_t n = runq_length(pp) / 2 + 1;
     lock_take(&sched.lock);
-    while (n-- > 0)
-        global_push_locked(runq_pop(pp));
+    while (n-- > 0) {
+        struct g *gp = runq_pop(pp);
+        if (load_relaxed(&gp->status) == G_NEW)
+            unbegun_push_locked(gp);
+        else
+            global_push_locked(gp);
+    }
     lock_release(&sched.lock);
 }
 
@@ -228,7 +265,7 @@ static always_inline struct g *pick_next(struct p *pp)
          (load_relaxed(&pp->tick) % TIMER_LOOK == 0 && os_now() >= due)))
         return NULL;
     struct g *gp = runq_pop_next(pp);
-    return gp ? gp : runq_pop(pp);
+    return gp ? gp : runq_pop_local(pp);
 }
 
 static cold void canary_died(struct g *gp)
@@ -693,6 +730,25 @@ static void go_idle(struct m *mp)
     m_sleep(mp, earliest_timer());
 }
 
+/* See "Fairness" and "Newest first". */
+static struct g *fair_pick(struct p *pp)
+{
+    struct g *gp = NULL;
+    int64_t now = load_relaxed(&sched.coarse_now);
+    if (load_relaxed(&sched.global_size) > load_relaxed(&sched.unbegun_size))
+        gp = global_take(pp, 1);
+    if (!gp && now - pp->oldest_when >= OLDEST_EVERY) {
+        pp->oldest_when = now;
+        if (!(gp = global_take(pp, 1)))
+            gp = runq_pop(pp);
+    }
+    if (!gp)
+        gp = runq_pop_unbegun(pp);
+    if (!gp)
+        gp = global_take(pp, 1);
+    return gp ? gp : runq_pop(pp);
+}
+
 /* What to run next; sleeps until there is something. Returns NULL when the caller must look again at what
  * mp is. In a section, on g0. */
 static struct g *find_runnable(struct m *mp)
@@ -725,11 +781,10 @@ static struct g *find_runnable(struct m *mp)
             if (netpoll_wanted() && !load_relaxed(&sched.poller) &&
                 os_now() - load_relaxed(&netpoll_when) > POLL_EVERY)
                 netpoll_now(mp);
-            if (!(gp = global_take(pp, 1)))
-                gp = runq_pop(pp);
+            gp = fair_pick(pp);
         }
         if (!gp && !options.steal_always && !(gp = runq_pop_next(pp)))
-            gp = runq_pop(pp);
+            gp = runq_pop_local(pp);
         if (!gp)
             gp = global_take(pp, RUNQ_SIZE / 2);
         if (!gp && netpoll_wanted() && !load_relaxed(&sched.poller) && netpoll_now(mp) > 0)
@@ -746,7 +801,7 @@ static struct g *find_runnable(struct m *mp)
             }
         }
         if (!gp && options.steal_always && !(gp = runq_pop_next(pp)))
-            gp = runq_pop(pp);
+            gp = runq_pop_local(pp);
         if (gp) {
             if (mp->spinning)
                 spinning_end(mp, true);
