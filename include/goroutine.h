@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include <goroutine/chan.h>
 #include <goroutine/debug.h>
 #include <goroutine/errno.h>
 #include <goroutine/go.h>
@@ -17,5 +18,6 @@
 #include <goroutine/launch.h>
 #include <goroutine/log.h>
 #include <goroutine/scope.h>
+#include <goroutine/select.h>
 #include <goroutine/sync.h>
 #include <goroutine/time.h>

@@ -52,6 +52,7 @@ void p_retire(struct p *pp)
         move_timers(pp);
     stack_cache_flush(&pp->stacks);
     g_cache_flush(pp);
+    chan_cache_flush(pp);
     lock_take(&sched.lock);
     while ((gp = runq_pop_next(pp)) || (gp = runq_pop(pp)))
         global_push_locked(gp);

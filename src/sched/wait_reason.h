@@ -16,7 +16,12 @@
     _(WAIT_COND, "sync.Cond.Wait")                                                                 \
     _(WAIT_WAITGROUP, "sync.WaitGroup.Wait")                                                       \
     _(WAIT_SEM, "semacquire")                                                                      \
-    _(WAIT_SCOPE, "scope close")
+    _(WAIT_SCOPE, "scope close")                                                                   \
+    _(WAIT_CHAN_RECEIVE, "chan receive")                                                           \
+    _(WAIT_CHAN_SEND, "chan send")                                                                 \
+    _(WAIT_CHAN_RECEIVE_NULL, "chan receive (nil chan)")                                           \
+    _(WAIT_CHAN_SEND_NULL, "chan send (nil chan)")                                                 \
+    _(WAIT_SELECT, "select")
 
 enum wait_reason {
 #define _(name, text) name,

@@ -1,0 +1,535 @@
+// SPDX-License-Identifier: MIT
+// Channels.
+//
+// Invariants, while nobody holds the channel
+//   - A value in the buffer implies that no receiver waits (none that has not been woken by something else and is about
+//     to take itself off the queue).
+//   - A free place in the buffer implies that no sender waits (likewise).
+//   - A closed channel has no waiters (likewise).
+//   - Values leave in the order in which they came; waiters are served in the order in which they came.
+//
+// A value goes from the sender's memory to the receiver's in one copy if the receiver waits, or if the sender waits and the
+// channel is unbuffered. Whoever completes another's wait removes it from the queue, claims it ("One wake-up" in park.h),
+// moves the value, leaves the channel, and only then makes the other ready.
+//
+// "Bias"
+//
+// Problem. Two goroutines that talk to each other run on one P nearly always, for that is where the scheduler keeps
+// them. A lock costs them 11 ns for each operation against some 5 ns for all the rest, and protects them from nobody.
+// Rejected. Lock-free queues for the waiters: FIFO with withdrawal in the middle, select and close needs several atomic
+// operations where the lock needs two. Non-atomic operations while the process has one P: the plain threads would have
+// to be stopped when there are more, and two Ps gain nothing.
+//
+// The way. A channel belongs to the P it was made on: c->bias. An M in a section is the only one to touch what its P owns
+// (section.h), so an M that finds bias == its own P has the channel, without any lock, until it leaves the section. Anybody
+// else, be it another P or a plain thread, first revokes the bias: it takes that P's lock, seizes the M so that it is known to be
+// outside of its section, and stores UNBIASED. From then on all use the channel's lock. When some P has been the only one
+// to take the lock for long, the channel becomes its own; how long doubles with each revocation, so that a channel
+// between two Ps soon stays as it is.
+//
+// The nasty race. A stale bias. A reads bias == P1, which is not its own, prepares to revoke it; meanwhile B revokes it and the
+// channel, under the lock, becomes C's. Therefore the revoker compares again under P1's lock and otherwise starts over; and
+// who has taken the channel's lock looks at the bias again: it may have been given away by the previous holder. The owner needs no
+// second look: while its M is in a section the bias of its own channels does not change.
+//
+// The other one: two Ms that revoke from each other, each in a section, would wait for each other. The revoker
+// leaves its section first, which also lets others seize it; it holds no channel then, so chan_enter comes first in
+// every operation, and select begins anew.
+//
+// Revoking costs a microsecond or more. A P whose channels get revoked all the time makes unbiased ones for a while.
+//
+// "The last reference"
+//
+// A goroutine whose select has been decided elsewhere is still on the queues of its other channels until it runs
+// again. To its program that select is over, and the channel may be freed. So the last chan_unref leaves a channel
+// with waiters alone, and who takes the last of them off frees it.
+#include "sync/chan.h"
+
+#include <goroutine/chan.h>
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "sched/fatal.h"
+
+#define SMALL_BYTES 128 /* two cache lines: unbuffered ones, and buffers of up to 48 bytes */
+#define SLAB_CHANNELS 128
+#define ADDRESSES ((size_t)1 << 47) /* that a process has: what needs more is no matter of memory */
+#define CACHE_MOST 128 /* small free channels of a P */
+#define CACHE_BATCH 64
+#define STREAK_FIRST 128 /* uses in a row that make an unbiased channel one's own */
+#define STREAK_SHIFTS 8
+#define LUCK_LEAST (-256)
+#define LUCK_MOST 64
+#define LUCK_REVOKED 16 /* a revocation costs as much as the lock in so many channels' lives */
+
+/* --- bias --- */
+
+static cold void revoke(struct go_channel *c, struct p *pp)
+{
+    for (;;) {
+        lock_take(&pp->lock);
+        bool still = load_relaxed(&c->bias) == pp;
+        bool seized = still && p_seize(pp);
+        if (seized && load_relaxed(&c->bias) != pp) { /* given up by its owner in the meantime: chan_pin */
+            p_unseize(pp);
+            seized = still = false;
+        }
+        if (seized) {
+            pp->chan_luck -= LUCK_REVOKED;
+            if (pp->chan_luck < LUCK_LEAST)
+                pp->chan_luck = LUCK_LEAST;
+            if (c->revoked < UINT8_MAX)
+                c->revoked++;
+            /* Release: who reads UNBIASED and takes the lock sees what the owner did. */
+            store_release(&c->bias, UNBIASED);
+            p_unseize(pp);
+        }
+        lock_release(&pp->lock);
+        if (seized || !still)
+            return;
+        os_thread_yield(); /* its M has lost its processor inside a section */
+    }
+}
+
+noinline struct m *chan_enter_slow(struct m *mp, struct go_channel *c)
+{
+    for (;;) {
+        struct p *bias = load_acquire(&c->bias); /* pairs with the release in revoke */
+        if (bias == UNBIASED) {
+            lock_take(&c->lock);
+            if (likely(load_relaxed(&c->bias) == UNBIASED))
+                return mp;
+            lock_release(&c->lock);
+        } else if (bias == mp->p) {
+            __tsan_acquire(c);
+            return mp;
+        } else {
+            section_leave(mp);
+            revoke(c, bias);
+            mp = section_enter();
+        }
+    }
+}
+
+noinline void chan_leave_slow(struct m *mp, struct go_channel *c)
+{
+    struct p *pp = mp->p;
+    if (c->last != pp) {
+        c->last = pp;
+        c->streak = 0;
+    } else if (unlikely(++c->streak >= STREAK_FIRST) && pp && !(c->flags & CHAN_PINNED)) {
+        uint32_t shift = c->revoked < STREAK_SHIFTS ? c->revoked : STREAK_SHIFTS;
+        if (c->streak >= (uint32_t)STREAK_FIRST << shift) {
+            c->streak = 0;
+            __tsan_release(c);
+            store_relaxed(&c->bias, pp); /* read under the lock, or by whoever will revoke it */
+        }
+    }
+    lock_release(&c->lock);
+}
+
+void chan_pin(struct go_channel *c)
+{
+    struct m *mp = section_enter();
+    for (;;) {
+        mp = chan_enter(mp, c);
+        struct p *bias = load_relaxed(&c->bias);
+        if (bias == UNBIASED) {
+            c->flags |= CHAN_PINNED;
+            chan_leave(mp, c);
+            section_leave(mp);
+            return;
+        }
+        /* Our own. To give it up needs no more than being in the section; it may come back before the next round. */
+        __tsan_release(c);
+        store_release(&c->bias, UNBIASED); /* pairs with the acquire in chan_enter_slow */
+    }
+}
+
+/* --- memory --- */
+
+static struct {
+    struct lock lock;
+    struct go_channel *free; /* under lock */
+    char *slab;              /* under lock: what is left of the newest */
+    uint32_t left;
+} central = { .lock = LOCK_INIT(RANK_LEAF) };
+
+struct request {
+    size_t bytes;
+    void *result;
+};
+
+static void allocate(void *arg)
+{
+    struct request *r = arg;
+    r->result = aligned_alloc(CACHE_LINE, r->bytes);
+}
+
+static void *allocate_or_die(size_t bytes)
+{
+    struct request r = { .bytes = bytes };
+    system_stack_call(allocate, &r);
+    if (!r.result)
+        fatal("out of memory: no room for a channel of %zu bytes", bytes);
+    return r.result;
+}
+
+static struct go_channel **free_link(struct go_channel *c)
+{
+    return (struct go_channel **)(void *)c;
+}
+
+/* One small channel, and, if pp is given, more of them to its cache. */
+static noinline struct go_channel *small_refill(struct p *pp)
+{
+    struct go_channel *list = NULL;
+    uint32_t count = 0, wanted = pp ? CACHE_BATCH : 1;
+    char *fresh = NULL;
+    lock_take(&central.lock);
+    while (count < wanted) {
+        struct go_channel *c = central.free;
+        if (c) {
+            central.free = *free_link(c);
+        } else if (central.left > 0) {
+            c = (void *)central.slab;
+            central.slab += SMALL_BYTES;
+            central.left--;
+        } else if (count > 0) {
+            break;
+        } else {
+            /* Two may do so at once: what the other one had left is then given up to the list. */
+            lock_release(&central.lock);
+            fresh = allocate_or_die((size_t)SLAB_CHANNELS * SMALL_BYTES);
+            lock_take(&central.lock);
+            while (central.left > 0) {
+                c = (void *)(central.slab + --central.left * SMALL_BYTES);
+                *free_link(c) = central.free;
+                central.free = c;
+            }
+            central.slab = fresh;
+            central.left = SLAB_CHANNELS;
+            continue;
+        }
+        *free_link(c) = list;
+        list = c;
+        count++;
+    }
+    lock_release(&central.lock);
+    struct go_channel *c = list;
+    if (pp) {
+        pp->chan_free = *free_link(c);
+        pp->chan_free_count = count - 1;
+    }
+    return c;
+}
+
+/* pp's oldest to the central list until `keep` are left. */
+static noinline void small_give_back(struct p *pp, uint32_t keep)
+{
+    struct go_channel **at = &pp->chan_free, *first;
+    for (uint32_t i = 0; i < keep && *at; i++)
+        at = free_link(*at);
+    if (!(first = *at))
+        return;
+    struct go_channel *last = first;
+    while (*free_link(last))
+        last = *free_link(last);
+    *at = NULL;
+    pp->chan_free_count = keep;
+    lock_take(&central.lock);
+    *free_link(last) = central.free;
+    central.free = first;
+    lock_release(&central.lock);
+}
+
+void chan_cache_flush(struct p *pp)
+{
+    small_give_back(pp, 0);
+}
+
+static void small_free(struct p *pp, struct go_channel *c)
+{
+    if (unlikely(!pp)) {
+        lock_take(&central.lock);
+        *free_link(c) = central.free;
+        central.free = c;
+        lock_release(&central.lock);
+        return;
+    }
+    *free_link(c) = pp->chan_free;
+    pp->chan_free = c;
+    if (unlikely(++pp->chan_free_count >= CACHE_MOST))
+        small_give_back(pp, CACHE_MOST - CACHE_BATCH);
+}
+
+/* In a section; nobody else knows c. */
+static void chan_free(struct m *mp, struct go_channel *c)
+{
+    struct p *pp = mp->p;
+    if (pp && load_relaxed(&c->bias) == pp && pp->chan_luck < LUCK_MOST)
+        pp->chan_luck++;
+    if (likely(c->flags & CHAN_SMALL))
+        small_free(pp, c);
+    else
+        system_stack_call(free, c);
+}
+
+struct go_channel *chan_new(struct m *mp, size_t size, size_t capacity, unsigned flags)
+{
+    size_t bytes;
+    struct p *pp = mp->p;
+    struct go_channel *c;
+    if (size > UINT32_MAX || capacity > UINT32_MAX || __builtin_mul_overflow(size, capacity, &bytes) ||
+        bytes > ADDRESSES)
+        return NULL;
+    bytes += offsetof(struct go_channel, buffer);
+    /* AddressSanitizer finds the use of freed channels only in what was malloc's. */
+    if (bytes <= SMALL_BYTES && !HAVE_ASAN) {
+        flags |= CHAN_SMALL;
+        c = likely(pp != NULL) ? pp->chan_free : NULL;
+        if (likely(c != NULL)) {
+            pp->chan_free = *free_link(c);
+            pp->chan_free_count--;
+        } else {
+            c = small_refill(pp);
+        }
+    } else {
+        c = allocate_or_die((bytes + CACHE_LINE - 1) & ~(size_t)(CACHE_LINE - 1));
+    }
+    struct p *bias = UNBIASED;
+    if (likely(pp && !(flags & CHAN_PINNED))) {
+        if (likely(pp->chan_luck >= 0))
+            bias = pp;
+        else
+            pp->chan_luck++;
+    }
+    store_relaxed(&c->bias, bias);
+    c->lock = (struct lock)LOCK_INIT(RANK_CHAN);
+    c->recvq = c->sendq = NULL;
+    store_relaxed(&c->count, 0);
+    c->capacity = (uint32_t)capacity;
+    c->head = c->tail = 0;
+    c->size = (uint32_t)size;
+    c->flags = (uint8_t)flags;
+    c->revoked = 0;
+    c->streak = 0;
+    c->last = NULL;
+    store_relaxed(&c->refs, 1);
+    return c;
+}
+
+GO_EXPORT struct go_channel *go_chan_make_(size_t size, size_t capacity)
+{
+    struct m *mp = section_enter();
+    struct go_channel *c = chan_new(mp, size, capacity, 0);
+    section_leave(mp);
+    return c;
+}
+
+GO_EXPORT struct go_channel *go_chan_ref_(struct go_channel *c)
+{
+    if (c)
+        atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+    return c;
+}
+
+GO_EXPORT void go_chan_unref_(struct go_channel *c)
+{
+    if (!c)
+        return;
+    /* If it is the only one there is nobody else who could make it two: no atomic operation is needed. Acquire: pairs
+     * with the release of those who have given back theirs. */
+    if (load_acquire(&c->refs) != 1 &&
+        atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    struct m *mp = chan_enter(section_enter(), c);
+    bool orphan = c->recvq || c->sendq;
+    if (unlikely(orphan))
+        c->flags |= CHAN_ORPHAN;
+    chan_leave(mp, c);
+    if (likely(!orphan))
+        chan_free(mp, c);
+    section_leave(mp);
+}
+
+/* --- waiting --- */
+
+noinline struct m *chan_withdraw(struct m *mp, struct go_channel *c, struct waiter **queue,
+                                 struct waiter *w)
+{
+    if (!load_acquire(&w->queued)) /* pairs with the release in queue_claim */
+        return mp;
+    mp = chan_enter(mp, c);
+    if (load_relaxed(&w->queued)) {
+        queue_unlink(queue, w);
+        store_relaxed(&w->queued, false);
+    }
+    bool abandoned = unlikely(c->flags & CHAN_ORPHAN) && !c->recvq && !c->sendq;
+    chan_leave(mp, c);
+    if (abandoned)
+        chan_free(mp, c);
+    return mp;
+}
+
+/* Holding c: waits on *queue, leaves c and the section. */
+static noinline int chan_wait(struct m *mp, struct go_channel *c, struct waiter **queue, void *value,
+                              enum wait_reason reason)
+{
+    struct g *gp = mp->cur;
+    struct waiter w = { .g = gp, .value = value, .sole = gp->scope == NULL };
+    w.ticket = wait_arm_cancellable(gp, reason);
+    queue_push(queue, &w);
+    chan_leave(mp, c);
+    int r = wait_park(mp, gp);
+    mp = m_self();
+    if (likely(r == 0))
+        r = w.result;
+    else
+        mp = chan_withdraw(mp, c, queue, &w);
+    section_leave(mp);
+    return r;
+}
+
+/* On a NULL channel. */
+static noinline int wait_for_ever(struct m *mp, enum wait_reason reason)
+{
+    struct g *gp = mp->cur;
+    wait_arm_cancellable(gp, reason);
+    int r = wait_park(mp, gp);
+    section_leave(m_self());
+    return r;
+}
+
+static always_inline int send(struct go_channel *c, const void *value, bool wait)
+{
+    struct m *mp = section_enter();
+    if (unlikely(!c)) {
+        if (wait)
+            return wait_for_ever(mp, WAIT_CHAN_SEND_NULL);
+        section_leave(mp);
+        return -EAGAIN;
+    }
+    struct g *wake = NULL;
+    mp = chan_enter(mp, c);
+    int r = chan_put(c, value, &wake);
+    if (wait && r == -EAGAIN)
+        return chan_wait(mp, c, &c->sendq, (void *)(uintptr_t)value, WAIT_CHAN_SEND);
+    chan_leave(mp, c);
+    if (wake)
+        ready(mp, wake);
+    section_leave(mp);
+    return r;
+}
+
+static always_inline int receive(struct go_channel *c, void *out, bool wait)
+{
+    struct m *mp = section_enter();
+    if (unlikely(!c)) {
+        if (wait)
+            return wait_for_ever(mp, WAIT_CHAN_RECEIVE_NULL);
+        section_leave(mp);
+        return -EAGAIN;
+    }
+    struct g *wake = NULL;
+    mp = chan_enter(mp, c);
+    int r = chan_take(c, out, &wake);
+    if (wait && r == -EAGAIN)
+        return chan_wait(mp, c, &c->recvq, out, WAIT_CHAN_RECEIVE);
+    chan_leave(mp, c);
+    if (wake)
+        ready(mp, wake);
+    section_leave(mp);
+    return r;
+}
+
+GO_EXPORT int go_chan_send_(struct go_channel *c, const void *value)
+{
+    return send(c, value, true);
+}
+
+GO_EXPORT int go_chan_try_send_(struct go_channel *c, const void *value)
+{
+    return send(c, value, false);
+}
+
+GO_EXPORT int go_chan_recv_(struct go_channel *c, void *out)
+{
+    return receive(c, out, true);
+}
+
+GO_EXPORT int go_chan_try_recv_(struct go_channel *c, void *out)
+{
+    return receive(c, out, false);
+}
+
+GO_EXPORT int go_chan_close_(struct go_channel *c)
+{
+    if (!c)
+        fatal("close of nil channel");
+    struct m *mp = chan_enter(section_enter(), c);
+    if (c->flags & CHAN_CLOSED) {
+        chan_leave(mp, c);
+        section_leave(mp);
+        return -EPIPE;
+    }
+    c->flags |= CHAN_CLOSED;
+    struct waiter *list = NULL, **end = &list, *w;
+    while ((w = queue_claim(&c->recvq))) {
+        if (w->value)
+            memset(w->value, 0, c->size);
+        waiter_done(w, 0);
+        w->next = NULL;
+        *end = w;
+        end = &w->next;
+    }
+    while ((w = queue_claim(&c->sendq))) {
+        waiter_done(w, -EPIPE);
+        w->next = NULL;
+        *end = w;
+        end = &w->next;
+    }
+    chan_leave(mp, c);
+    while ((w = list)) {
+        list = w->next; /* after ready w is gone */
+        ready(mp, w->g);
+    }
+    section_leave(mp);
+    return 0;
+}
+
+GO_EXPORT size_t go_chan_len_(const struct go_channel *c)
+{
+    return c && !(c->flags & CHAN_TIMER) ? load_relaxed(&c->count) : 0;
+}
+
+GO_EXPORT size_t go_chan_cap_(const struct go_channel *c)
+{
+    return c && !(c->flags & CHAN_TIMER) ? c->capacity : 0;
+}
+
+/* --- for timers and signals --- */
+
+int chan_try_put(struct m *mp, struct go_channel *c, const void *value)
+{
+    struct g *wake = NULL;
+    check(load_relaxed(&c->bias) == UNBIASED);
+    mp = chan_enter(mp, c);
+    int r = chan_put(c, value, &wake);
+    chan_leave(mp, c);
+    if (wake)
+        ready(mp, wake);
+    return r;
+}
+
+uint32_t chan_drain(struct m *mp, struct go_channel *c)
+{
+    check(load_relaxed(&c->bias) == UNBIASED);
+    mp = chan_enter(mp, c);
+    uint32_t count = load_relaxed(&c->count);
+    store_relaxed(&c->count, 0);
+    c->head = c->tail;
+    chan_leave(mp, c);
+    return count;
+}

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: MIT
+// What a channel is made of, for those who work with channels without their types: chan.c, select.c, timers and
+// signals. The essays are in chan.c.
+#pragma once
+
+#include <string.h>
+
+#include "base/atomic.h"
+#include "base/check.h"
+#include "base/compiler.h"
+#include "os/lock.h"
+#include "sched/park.h"
+#include "sched/section.h"
+
+/* go_channel.bias of a channel that is used under its lock. Never equal to an M's p, which may be NULL. */
+#define UNBIASED ((struct p *)1)
+
+/*
+ * Somebody who waits: a parked goroutine, or one of a select's cases. It lies on the waiter's stack or in a select's
+ * memory, and is on its queue until whoever takes it off has set `queued` to false; then it belongs to the waiter again.
+ */
+struct waiter {
+    struct waiter *next, *prev; /* a ring, in order of arrival */
+    struct g *g;
+    uint64_t ticket;
+    void *value;            /* to send from, or to receive into; NULL: nobody wants it. Constant */
+    struct waiter **fired;  /* select: where to say which case it was; else NULL */
+    int result;             /* by whoever claims the ticket; read after the wake-up */
+    bool sole;              /* the ticket is known on this queue only: who holds the channel has it, without a claim */
+    _Atomic bool queued;    /* written by who holds the channel; release, read with acquire by its owner */
+};
+
+enum chan_flags {
+    CHAN_CLOSED = 1 << 0,
+    CHAN_ORPHAN = 1 << 1, /* no reference is left: the last waiter to leave frees it */
+    CHAN_PINNED = 1 << 2, /* never biased: used where no bias can be revoked */
+    CHAN_SMALL = 1 << 3,  /* constant: from the caches, not from malloc */
+    CHAN_TIMER = 1 << 4,  /* constant: a timer's; its one place is an implementation's matter: len and cap are 0 */
+};
+
+/*
+ * "Held" means: by who has bias == the P of its section, or, if it is UNBIASED, by who holds the lock. The first cache
+ * line is all that an operation touches beside the value.
+ */
+struct go_channel {
+    _Atomic(struct p *) bias; /* a P, or UNBIASED; see "Bias". From a P to UNBIASED: by its M in a section, or by who holds
+                                 that P's lock and has seized its M. From UNBIASED to a P: lock held, by its M */
+    struct lock lock;
+    struct waiter *recvq;     /* held: the first, NULL if there is none */
+    struct waiter *sendq;     /* held */
+    _Atomic uint32_t count;   /* written held: values in the buffer */
+    uint32_t capacity;        /* constant */
+    uint32_t head, tail;      /* held: places to take from and to put to next */
+    uint32_t size;            /* constant: bytes of a value */
+    uint8_t flags;            /* held: enum chan_flags */
+    uint8_t revoked;          /* held: how often the bias was taken away */
+    uint16_t streak;          /* lock held: uses in a row by `last` */
+    struct p *last;           /* lock held */
+
+    _Atomic uint32_t refs;
+    char buffer[] __attribute__((aligned(16)));
+} __attribute__((aligned(CACHE_LINE)));
+
+_Static_assert(offsetof(struct go_channel, refs) == CACHE_LINE, "what is held makes one cache line");
+
+/* TSan is told what the bias protocol orders. */
+#if HAVE_TSAN
+void __tsan_acquire(void *);
+void __tsan_release(void *);
+#else
+#define __tsan_acquire(p) ((void)(p))
+#define __tsan_release(p) ((void)(p))
+#endif
+
+struct m *chan_enter_slow(struct m *mp, struct go_channel *c);
+void chan_leave_slow(struct m *mp, struct go_channel *c);
+
+/* Takes hold of c. In a section; the section on return may be another M's. May revoke a bias, for which the section is left:
+ * where that cannot be, c must be CHAN_PINNED. */
+static always_inline struct m *chan_enter(struct m *mp, struct go_channel *c)
+{
+    if (likely(load_relaxed(&c->bias) == mp->p))
+        __tsan_acquire(c);
+    else
+        mp = chan_enter_slow(mp, c);
+    return mp;
+}
+
+static always_inline void chan_leave(struct m *mp, struct go_channel *c)
+{
+    if (likely(load_relaxed(&c->bias) == mp->p))
+        __tsan_release(c);
+    else
+        chan_leave_slow(mp, c);
+}
+
+/* Values of the sizes of numbers and pointers are moved by one instruction. */
+static always_inline void value_copy(void *to, const void *from, size_t size)
+{
+    if (size == 8)
+        memcpy(to, from, 8);
+    else if (size == 4)
+        memcpy(to, from, 4);
+    else
+        memcpy(to, from, size);
+}
+
+static always_inline char *chan_place(struct go_channel *c, uint32_t i)
+{
+    return c->buffer + (size_t)i * c->size;
+}
+
+static always_inline uint32_t chan_next(struct go_channel *c, uint32_t i)
+{
+    return i + 1 == c->capacity ? 0 : i + 1;
+}
+
+/* --- queues; the channel held --- */
+
+static always_inline void queue_push(struct waiter **queue, struct waiter *w)
+{
+    struct waiter *first = *queue;
+    if (!first) {
+        w->next = w->prev = w;
+        *queue = w;
+    } else {
+        w->next = first;
+        w->prev = first->prev;
+        first->prev->next = w;
+        first->prev = w;
+    }
+    store_relaxed(&w->queued, true);
+}
+
+/* w->queued stays as it is: see the user. */
+static always_inline void queue_unlink(struct waiter **queue, struct waiter *w)
+{
+    if (w->next == w) {
+        *queue = NULL;
+        return;
+    }
+    w->prev->next = w->next;
+    w->next->prev = w->prev;
+    if (*queue == w)
+        *queue = w->next;
+}
+
+/* The first that has not been woken by something else, off the queue and claimed; NULL if there is none. */
+static always_inline struct waiter *queue_claim(struct waiter **queue)
+{
+    struct waiter *w;
+    while ((w = *queue)) {
+        queue_unlink(queue, w);
+        if (likely(w->sole)) {
+            store_relaxed(&w->g->token, w->ticket & ~(uint64_t)TOKEN_ARMED);
+            store_relaxed(&w->queued, false);
+            return w;
+        }
+        if (likely(wait_claim(w->g, w->ticket))) {
+            store_relaxed(&w->queued, false);
+            return w;
+        }
+        store_release(&w->queued, false); /* from here on w may be gone; pairs with the acquire in its owner */
+    }
+    return NULL;
+}
+
+static always_inline struct g *waiter_done(struct waiter *w, int result)
+{
+    w->result = result;
+    if (w->fired)
+        *w->fired = w;
+    return w->g;
+}
+
+/* --- moving one value; the channel held. *wake must be made ready after it has been left --- */
+
+/* 0, -EPIPE closed, -EAGAIN: would have to wait. */
+static always_inline int chan_put(struct go_channel *c, const void *value, struct g **wake)
+{
+    struct waiter *w;
+    if (unlikely(c->flags & CHAN_CLOSED))
+        return -32 /* EPIPE */;
+    if (c->recvq && likely((w = queue_claim(&c->recvq)) != NULL)) {
+        check(load_relaxed(&c->count) == 0); /* a buffered value implies no waiting receiver */
+        if (likely(w->value != NULL))
+            value_copy(w->value, value, c->size);
+        *wake = waiter_done(w, 1);
+        return 0;
+    }
+    uint32_t count = load_relaxed(&c->count);
+    if (count == c->capacity)
+        return -11 /* EAGAIN */;
+    value_copy(chan_place(c, c->tail), value, c->size);
+    c->tail = chan_next(c, c->tail);
+    store_relaxed(&c->count, count + 1);
+    return 0;
+}
+
+/* 1 received; 0 closed and drained, *out zeroed; -EAGAIN: would have to wait. out may be NULL. */
+static always_inline int chan_take(struct go_channel *c, void *out, struct g **wake)
+{
+    struct waiter *w;
+    uint32_t count = load_relaxed(&c->count);
+    if (count > 0) {
+        if (likely(out != NULL))
+            value_copy(out, chan_place(c, c->head), c->size);
+        c->head = chan_next(c, c->head);
+        if (c->sendq && (w = queue_claim(&c->sendq)) != NULL) {
+            value_copy(chan_place(c, c->tail), w->value, c->size);
+            c->tail = chan_next(c, c->tail);
+            *wake = waiter_done(w, 0);
+        } else {
+            store_relaxed(&c->count, count - 1);
+        }
+        return 1;
+    }
+    if (c->sendq && likely((w = queue_claim(&c->sendq)) != NULL)) {
+        if (likely(out != NULL))
+            value_copy(out, w->value, c->size);
+        *wake = waiter_done(w, 0);
+        return 1;
+    }
+    if (unlikely(c->flags & CHAN_CLOSED)) {
+        if (out)
+            memset(out, 0, c->size);
+        return 0;
+    }
+    return -11 /* EAGAIN */;
+}
+
+/* --- for select, timers, signals --- */
+
+/* A new channel with one reference, `flags` of CHAN_PINNED and CHAN_TIMER; NULL when the size overflows. In a section, on
+ * any stack. */
+struct go_channel *chan_new(struct m *mp, size_t size, size_t capacity, unsigned flags);
+
+/* From here on c is used under its lock only, by everybody: chan_try_put works where no bias can be revoked. Outside of a
+ * section, no lock held. */
+void chan_pin(struct go_channel *c);
+
+/* Sends without waiting: 0, -EPIPE, -EAGAIN. In a section, mp->p may be NULL; no lock of RANK_CHAN or above held. c must be
+ * CHAN_PINNED. */
+int chan_try_put(struct m *mp, struct go_channel *c, const void *value);
+
+/* Drops what is in the buffer and returns how many it were. Same conditions; nobody may wait to send. */
+uint32_t chan_drain(struct m *mp, struct go_channel *c);
+
+/* The owner of w, which was queued on *queue of c, has been woken by something else. In a section; returns the M. */
+struct m *chan_withdraw(struct m *mp, struct go_channel *c, struct waiter **queue, struct waiter *w);
+
+/* For library code: references without the macros. Outside of a section. */
+struct go_channel *go_chan_ref_(struct go_channel *c);
+void go_chan_unref_(struct go_channel *c);

@@ -1,0 +1,486 @@
+// SPDX-License-Identifier: MIT
+// Select: one wait for many things.
+//
+// Invariants
+//   - Exactly one case runs, and it is decided either while all the channels are held, or by the one who claims the ticket.
+//   - A select is never on two queues while it looks, so it cannot serve itself.
+//
+// The way
+//   1. Hold all channels at once and look which cases can run. Of these one is drawn, and run, and that is all.
+//   2. Otherwise queue on every channel with the same ticket, leave them, and park. Whoever claims the ticket completes its
+//      case. Then take the other entries off their queues, one channel after the other.
+//
+// All are held at once so that the look is a moment in time: a default case means that no other case could run just then.
+// Channels biased to this P are held for nothing. The others are locked, in the order of their addresses, each once.
+//
+// By chance
+//   - Among those that can run at once: the k-th found replaces the one chosen so far with probability 1/k.
+//   - Among cases of one channel that is completed by others: entries are queued in a random order.
+//   - Descriptors and points in time do not claim for a certain case: after the wake-up the choice is made among all that
+//     can run.
+//
+// A descriptor's readiness is asked of the kernel outside of the section, before 1; if something happens between that and the
+// queueing, netpoll_add says so, and the select begins anew.
+#include <goroutine/select.h>
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "sched/fatal.h"
+#include "sched/netpoll.h"
+#include "sync/chan.h"
+
+#define CASES_MOST 65536
+#define SMALL_CASES 8 /* up to here all is on the stack */
+
+/* What a select needs beside its cases. The arrays lie on the stack, or in one piece of malloc's. */
+struct sel {
+    go_case *cases;
+    uint32_t n;
+    uint32_t channels;            /* cases with a channel */
+    uint32_t descriptors;         /* cases with a descriptor */
+    int32_t default_case;         /* or -1 */
+    bool times;                   /* there are cases with a point in time */
+    int64_t start;                /* for case_after; 0: not read yet */
+    int64_t until;                /* the earliest of them */
+    struct go_channel **locked;   /* [channels]: those whose locks are held, in order */
+    uint32_t locked_count;
+    struct waiter *waiters;       /* [channels] */
+    uint16_t *order;              /* [channels]: case numbers, shuffled */
+    struct netpoll_waiter *polls; /* [descriptors], in the order of their cases */
+    struct waiter *fired;         /* the one that was completed */
+};
+
+static always_inline bool has_channel(const go_case *k)
+{
+    return (k->kind_ == GO_CASE_SEND_KIND_ || k->kind_ == GO_CASE_RECV_KIND_) && k->chan_;
+}
+
+static always_inline bool has_descriptor(const go_case *k)
+{
+    return k->kind_ == GO_CASE_READABLE_ || k->kind_ == GO_CASE_WRITABLE_;
+}
+
+/* Uniform in 0 … n-1. In a section. */
+static always_inline uint32_t draw(struct m *mp, uint32_t n)
+{
+    static __thread uint32_t own __attribute__((tls_model("initial-exec")));
+    uint32_t *state = mp->p ? &mp->p->random : &own;
+    uint32_t x = *state = *state * 1664525 + 1013904223; /* Numerical Recipes' generator */
+    x ^= x >> 16;                                        /* its low bits are poor: mix, by Wellons */
+    x *= 0x7feb352du;
+    x ^= x >> 15;
+    return (uint32_t)((uint64_t)x * n >> 32);
+}
+
+/* --- holding all --- */
+
+static void sort(struct go_channel **a, uint32_t n)
+{
+    if (n <= 16) {
+        for (uint32_t i = 1; i < n; i++) {
+            struct go_channel *x = a[i];
+            uint32_t j = i;
+            for (; j > 0 && a[j - 1] > x; j--)
+                a[j] = a[j - 1];
+            a[j] = x;
+        }
+        return;
+    }
+    /* Heapsort: no recursion, no more memory, no bad cases. */
+    for (uint32_t top = n / 2, end = n; end > 1;) {
+        struct go_channel *x;
+        if (top > 0) {
+            x = a[--top];
+        } else {
+            x = a[--end];
+            a[end] = a[0];
+        }
+        uint32_t i = top;
+        for (;;) {
+            uint32_t child = 2 * i + 1;
+            if (child >= end)
+                break;
+            if (child + 1 < end && a[child + 1] > a[child])
+                child++;
+            if (a[child] <= x)
+                break;
+            a[i] = a[child];
+            i = child;
+        }
+        a[i] = x;
+    }
+}
+
+static noinline struct m *hold_slow(struct m *mp, struct sel *s)
+{
+    for (;;) {
+        uint32_t n = 0, distinct = 0;
+        bool again = false;
+        for (uint32_t i = 0; i < s->n && !again; i++) {
+            struct go_channel *c = s->cases[i].chan_;
+            if (!has_channel(&s->cases[i]))
+                continue;
+            struct p *bias = load_relaxed(&c->bias);
+            if (bias == UNBIASED) {
+                s->locked[n++] = c;
+            } else if (bias != mp->p) {
+                mp = chan_enter(mp, c); /* revokes, and may leave the section for it */
+                chan_leave(mp, c);
+                again = true;
+            }
+        }
+        if (again)
+            continue;
+        sort(s->locked, n);
+        for (uint32_t i = 0; i < n && !again; i++) {
+            struct go_channel *c = s->locked[i];
+            if (i > 0 && c == s->locked[i - 1])
+                continue;
+            lock_take(&c->lock);
+            s->locked[distinct++] = c;
+            /* It may have become somebody's own, perhaps ours, while we waited for the lock. */
+            again = load_relaxed(&c->bias) != UNBIASED;
+        }
+        s->locked_count = distinct;
+        if (!again)
+            return mp;
+        while (distinct > 0)
+            lock_release(&s->locked[--distinct]->lock);
+    }
+}
+
+/* On return all channels are held. */
+static always_inline struct m *hold(struct m *mp, struct sel *s)
+{
+    s->locked_count = 0;
+    for (uint32_t i = 0; i < s->n; i++) {
+        if (!has_channel(&s->cases[i]))
+            continue;
+        if (unlikely(load_relaxed(&s->cases[i].chan_->bias) != mp->p))
+            return hold_slow(mp, s);
+        __tsan_acquire(s->cases[i].chan_);
+    }
+    return mp;
+}
+
+static always_inline void leave(struct m *mp, struct sel *s)
+{
+#if HAVE_TSAN
+    for (uint32_t i = 0; i < s->n; i++)
+        if (has_channel(&s->cases[i]) && load_relaxed(&s->cases[i].chan_->bias) == mp->p)
+            __tsan_release(s->cases[i].chan_);
+#endif
+    while (unlikely(s->locked_count > 0))
+        chan_leave(mp, s->locked[--s->locked_count]);
+}
+
+/* --- looking; all channels held --- */
+
+/* Somebody waits there who could be served now. */
+static always_inline bool queue_waits(struct waiter **queue)
+{
+    struct waiter *w;
+    while ((w = *queue)) {
+        if (w->sole || load_relaxed(&w->g->token) == w->ticket)
+            return true;
+        queue_unlink(queue, w);
+        store_release(&w->queued, false); /* as in queue_claim */
+    }
+    return false;
+}
+
+static int64_t due(struct sel *s, const go_case *k)
+{
+    if (k->kind_ == GO_CASE_UNTIL_)
+        return k->time_;
+    return k->time_ < TIME_NEVER - s->start ? s->start + k->time_ : TIME_NEVER;
+}
+
+/* A case that can run, drawn from all of them; -1 if there is none. */
+static always_inline int32_t look(struct m *mp, struct sel *s)
+{
+    int32_t chosen = -1;
+    uint32_t can_run = 0, poll = 0;
+    int64_t now = 0;
+    if (unlikely(s->times)) {
+        now = os_now();
+        if (s->start == 0)
+            s->start = now;
+        s->until = TIME_NEVER;
+    }
+    for (uint32_t i = 0; i < s->n; i++) {
+        go_case *k = &s->cases[i];
+        struct go_channel *c = k->chan_;
+        bool can = false;
+        int64_t when;
+        switch (k->kind_) {
+        case GO_CASE_SEND_KIND_:
+            can = c && (load_relaxed(&c->count) < c->capacity || queue_waits(&c->recvq) ||
+                        (c->flags & CHAN_CLOSED));
+            break;
+        case GO_CASE_RECV_KIND_:
+            can = c && (load_relaxed(&c->count) > 0 || queue_waits(&c->sendq) ||
+                        (c->flags & CHAN_CLOSED));
+            break;
+        case GO_CASE_AFTER_:
+        case GO_CASE_UNTIL_:
+            when = due(s, k);
+            can = when <= now;
+            if (when < s->until)
+                s->until = when;
+            break;
+        case GO_CASE_READABLE_:
+        case GO_CASE_WRITABLE_:
+            can = s->polls[poll++].result == NETPOLL_LOOK;
+            break;
+        default:
+            break;
+        }
+        if (can && (can_run++ == 0 || draw(mp, can_run) == 0))
+            chosen = (int32_t)i;
+    }
+    return chosen;
+}
+
+static always_inline int finished(go_case *k, uint32_t i, int result)
+{
+    bool open = k->kind_ == GO_CASE_RECV_KIND_ ? result > 0 : result == 0;
+    if (k->ok_)
+        *k->ok_ = open;
+    else if (unlikely(!open && k->kind_ == GO_CASE_SEND_KIND_))
+        return -EPIPE;
+    return (int)i;
+}
+
+/* --- waiting --- */
+
+/* All channels held: queues on each, and leaves them. */
+static always_inline void queue_all(struct m *mp, struct sel *s)
+{
+    struct g *gp = mp->cur;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < s->n; i++)
+        if (has_channel(&s->cases[i])) {
+            uint32_t j = n > 0 ? draw(mp, n + 1) : 0;
+            if (j < n)
+                s->order[n] = s->order[j];
+            s->order[j] = (uint16_t)i;
+            n++;
+        }
+    s->fired = NULL;
+    uint64_t ticket = wait_arm_cancellable(gp, n || s->times || s->descriptors ? WAIT_SELECT : WAIT_FOREVER);
+    bool sole = n == 1 && !s->times && !s->descriptors && !gp->scope;
+    for (uint32_t i = 0; i < n; i++) {
+        go_case *k = &s->cases[s->order[i]];
+        struct waiter *w = &s->waiters[i];
+        bool send = k->kind_ == GO_CASE_SEND_KIND_;
+        w->g = gp;
+        w->ticket = ticket;
+        w->value = send ? (void *)(uintptr_t)k->from_ : k->to_;
+        w->fired = &s->fired;
+        w->sole = sole;
+        queue_push(send ? &k->chan_->sendq : &k->chan_->recvq, w);
+    }
+    leave(mp, s);
+}
+
+static always_inline struct m *withdraw_all(struct m *mp, struct sel *s)
+{
+    for (uint32_t i = 0; i < s->channels; i++) {
+        struct waiter *w = &s->waiters[i];
+        go_case *k = &s->cases[s->order[i]];
+        if (load_acquire(&w->queued)) /* pairs with the release in queue_claim */
+            mp = chan_withdraw(mp, k->chan_,
+                               k->kind_ == GO_CASE_SEND_KIND_ ? &k->chan_->sendq : &k->chan_->recvq, w);
+    }
+    return mp;
+}
+
+/* --- descriptors --- */
+
+/* Outside of a section: asks the kernel for each. -EBADF or the like, or 0. */
+static noinline int polls_check(struct sel *s)
+{
+    for (uint32_t i = 0, poll = 0; i < s->n; i++) {
+        go_case *k = &s->cases[i];
+        if (!has_descriptor(k))
+            continue;
+        struct netpoll_waiter *w = &s->polls[poll++];
+        int r = netpoll_check(k->fd_, k->kind_ == GO_CASE_READABLE_ ? POLL_READ : POLL_WRITE, w);
+        if (r < 0)
+            return r;
+        w->result = r > 0 ? NETPOLL_LOOK : NETPOLL_NONE;
+        w->queued = false;
+    }
+    return 0;
+}
+
+/* Queues on all; -EAGAIN or -EBADF if one does not want that. *until: not later than their deadlines. */
+static noinline int polls_add(struct sel *s, struct g *gp, uint64_t ticket, int64_t *until)
+{
+    for (uint32_t i = 0; i < s->descriptors; i++) {
+        int64_t limit = netpoll_until(&s->polls[i]);
+        if (limit < *until)
+            *until = limit;
+        int r = netpoll_add(&s->polls[i], gp, ticket);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* The first error among the descriptors; 0 if there is none. */
+static noinline int polls_remove(struct sel *s)
+{
+    int error = 0;
+    for (uint32_t i = 0; i < s->descriptors; i++) {
+        struct netpoll_waiter *w = &s->polls[i];
+        if (w->queued)
+            netpoll_remove(w);
+        if (w->result < 0 && error == 0)
+            error = w->result;
+    }
+    return error;
+}
+
+/* --- the whole --- */
+
+static int run(struct sel *s)
+{
+    struct m *mp;
+    int r;
+
+again:
+    if (unlikely(s->descriptors) && (r = polls_check(s)) < 0)
+        return r;
+    mp = hold(section_enter(), s);
+look:;
+    int32_t i = look(mp, s);
+    if (i >= 0) {
+        go_case *k = &s->cases[i];
+        struct g *wake = NULL;
+        r = 0;
+        if (k->kind_ == GO_CASE_SEND_KIND_)
+            r = chan_put(k->chan_, k->from_, &wake);
+        else if (k->kind_ == GO_CASE_RECV_KIND_)
+            r = chan_take(k->chan_, k->to_, &wake);
+        if (unlikely(r == -EAGAIN))
+            goto look; /* its partner has been woken by something else since */
+        leave(mp, s);
+        if (wake)
+            ready(mp, wake);
+        section_leave(mp);
+        return finished(k, (uint32_t)i, r);
+    }
+    if (s->default_case >= 0) {
+        leave(mp, s);
+        section_leave(mp);
+        return s->default_case;
+    }
+
+    queue_all(mp, s);
+    struct g *gp = mp->cur;
+    int64_t until = s->times ? s->until : TIME_NEVER;
+    int refused = 0;
+    if (unlikely(s->descriptors)) {
+        uint64_t ticket = load_relaxed(&gp->token) | TOKEN_ARMED; /* it may have been claimed already */
+        refused = polls_add(s, gp, ticket, &until);
+        if (refused < 0 && !wait_claim(gp, ticket))
+            refused = 0; /* somebody was first */
+    }
+    if (refused < 0) {
+        store_relaxed(&gp->status, G_RUNNING);
+        r = refused;
+    } else {
+        r = wait_park_until(mp, gp, until);
+    }
+    mp = withdraw_all(m_self(), s);
+    int error = s->descriptors ? polls_remove(s) : 0;
+    section_leave(mp);
+    if (refused < 0) {
+        if (refused == -EAGAIN)
+            goto again;
+        return refused;
+    }
+    if (likely(r == 0 && s->fired)) {
+        uint32_t at = s->order[s->fired - s->waiters];
+        return finished(&s->cases[at], at, s->fired->result);
+    }
+    if (r < 0 && r != WAIT_TIME_UP)
+        return r;
+    if (error < 0)
+        return error;
+    goto again; /* a point in time, or a descriptor: see which cases can run */
+}
+
+struct memory {
+    size_t bytes;
+    void *start;
+};
+
+static void get_memory(void *arg)
+{
+    struct memory *memory = arg;
+    memory->start = malloc(memory->bytes);
+}
+
+static noinline int run_large(struct sel *s)
+{
+    size_t channels = s->channels, descriptors = s->descriptors;
+    struct memory memory = {
+        .bytes = channels * (sizeof *s->waiters + sizeof *s->locked + sizeof *s->order) +
+                 descriptors * sizeof *s->polls + 1,
+    };
+    system_stack_call(get_memory, &memory);
+    if (!memory.start)
+        fatal("out of memory: no room for a select with %u cases", s->n);
+    s->waiters = memory.start;
+    s->polls = (void *)(s->waiters + channels);
+    s->locked = (void *)(s->polls + descriptors);
+    s->order = (void *)(s->locked + channels);
+    int r = run(s);
+    system_stack_call(free, memory.start);
+    return r;
+}
+
+GO_EXPORT int go_selectv(go_case *cases, size_t n)
+{
+    if (n > CASES_MOST)
+        return -EINVAL;
+    struct sel s = { .cases = cases, .n = (uint32_t)n, .default_case = -1 };
+    for (uint32_t i = 0; i < n; i++) {
+        go_case *k = &cases[i];
+        switch (k->kind_) {
+        case GO_CASE_SEND_KIND_:
+        case GO_CASE_RECV_KIND_:
+            s.channels += k->chan_ != NULL;
+            break;
+        case GO_CASE_DEFAULT_:
+            if (s.default_case < 0)
+                s.default_case = (int32_t)i;
+            break;
+        case GO_CASE_AFTER_:
+        case GO_CASE_UNTIL_:
+            s.times = true;
+            break;
+        case GO_CASE_READABLE_:
+        case GO_CASE_WRITABLE_:
+            s.descriptors++;
+            break;
+        default:
+            break;
+        }
+    }
+    if (unlikely(s.channels + s.descriptors > SMALL_CASES))
+        return run_large(&s);
+    struct waiter waiters[s.channels + 1];
+    struct go_channel *locked[s.channels + 1];
+    uint16_t order[s.channels + 1];
+    struct netpoll_waiter polls[s.descriptors + 1];
+    s.waiters = waiters;
+    s.locked = locked;
+    s.order = order;
+    s.polls = polls;
+    return run(&s);
+}
