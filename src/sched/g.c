@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Where Gs come from: each P has a list of free ones, filled from a central list by batches, and that
 // from slabs, which are never given back, so that a G is a G for ever (see g.h).
-#include "sched/g.h"
+#include "sched/g_cache.h"
 
 #include <stdlib.h>
 
@@ -12,7 +12,7 @@
 #define SLAB_BYTES (2u << 20) /* a huge page, except for the first, which is mostly enough */
 #define SLAB_GS (SLAB_BYTES / sizeof(struct g))
 #define BATCH 32
-#define P_MOST (4 * BATCH)
+_Static_assert(BATCH <= G_CACHE_MOST, "a batch fits");
 #define ARGS_RECORD 512 /* bytes; larger ones are malloc's */
 #define ARGS_P_MOST 64
 
@@ -82,23 +82,19 @@ static noinline struct g *refill(uint32_t n, uint32_t *count)
     return list;
 }
 
-struct g *g_alloc(struct m *mp)
+struct g *g_alloc_slow(struct m *mp)
 {
     struct p *pp = mp->p;
     uint32_t count;
-    if (unlikely(!pp))
+    if (!pp)
         return refill(1, &count);
-    struct g *gp = pp->gfree;
-    if (unlikely(!gp)) {
-        gp = refill(BATCH, &count);
-        pp->gfree_count = count;
-    }
+    struct g *gp = refill(BATCH, &count);
     pp->gfree = gp->link;
-    pp->gfree_count--;
+    pp->gfree_count = count - 1;
     return gp;
 }
 
-static noinline void give_back(struct p *pp, uint32_t n)
+static void give_back(struct p *pp, uint32_t n)
 {
     struct g *first = pp->gfree, *last = first;
     pp->gfree_count -= n;
@@ -111,16 +107,9 @@ static noinline void give_back(struct p *pp, uint32_t n)
     lock_release(&central.lock);
 }
 
-void g_free(struct m *mp, struct g *gp)
+void g_give_back(struct p *pp)
 {
-    struct p *pp = mp->p;
-    check(load_relaxed(&gp->run.timer.when) == 0);
-    store_relaxed(&gp->status, G_DEAD);
-    bump_owner(&pp->ended, 1);
-    gp->link = pp->gfree;
-    pp->gfree = gp;
-    if (unlikely(++pp->gfree_count >= P_MOST))
-        give_back(pp, P_MOST / 2);
+    give_back(pp, G_CACHE_MOST / 2);
 }
 
 void g_free_thread(struct g *gp)
@@ -130,25 +119,6 @@ void g_free_thread(struct g *gp)
     gp->link = central.free;
     central.free = gp;
     lock_release(&central.lock);
-}
-
-void g_init_run(struct g *gp)
-{
-    gp->run.stack = NULL;
-    store_relaxed(&gp->run.timer.ticket, 0); /* it was an argument, which a late time_up must not take for a ticket */
-    store_relaxed(&gp->run.on_cpu, 1);
-    gp->run.lock_count = 0;
-    gp->run.block_depth = 0;
-    gp->run.local_count = 0;
-    gp->run.locked_m = NULL;
-    gp->run.defers = NULL;
-    gp->run.locals = NULL;
-    gp->run.fiber = NULL;
-    gp->run.fake_stack = NULL;
-    gp->run.scope_next = gp->run.scope_prev = NULL;
-    gp->run.entered = NULL;
-    store_relaxed(&gp->run.wake, 0);
-    store_relaxed(&gp->run.shield, 0);
 }
 
 void g_cache_flush(struct p *pp)

@@ -36,8 +36,11 @@ enum g_flags {
     G_BLOCKING = 1 << 6, /* between go_block_enter and leave: m.blocking follows it to each M that runs it */
 };
 
-/* The bytes of captured arguments a G holds itself: all the registers there are. */
-#define G_ARGS_INLINE sizeof(struct arch_args)
+/* The arguments of a launch that has some on the stack: of g->stack_args bytes. */
+struct args_record {
+    struct arch_args regs;
+    char words[] __attribute__((aligned(16)));
+};
 
 /*
  * Type-stable: a struct g is never freed, only reused, so that a stale pointer to one (in a timer
@@ -64,32 +67,34 @@ struct g {
             _Atomic int64_t timer_when; /* run.timer.when, which a stale heap entry may read: 0 */
             void (*fn)(void);
             union {
-                char bytes[G_ARGS_INLINE] __attribute__((aligned(16)));
-                void *record; /* if they do not fit: of args_get */
+                struct arch_args regs __attribute__((aligned(16)));
+                struct args_record *record; /* if stack_args is not 0: of args_get */
             } args;
         } start;
         struct {
             struct timer timer;       /* of go_sleep, and of waits with a deadline */
             void *sp;                 /* saved context; valid while on_cpu is 0 and not running */
             struct stack *stack;      /* NULL for main and plain threads */
+            /* What begins as zero is together, see g_init_run. */
             _Atomic uint32_t on_cpu;  /* 1 from being picked until its context is saved: release by the
                                          M that left it, acquire by the one that picks it up */
             uint32_t lock_count;      /* go_lock_thread minus go_unlock_thread; itself */
             uint32_t block_depth;     /* go_block_enter minus go_block_leave; itself */
             uint32_t local_count;
-            struct m *locked_m;       /* under G_LOCKED */
             struct deferred *defers;  /* itself */
             void **locals;            /* itself */
+            struct scope_entry *entered; /* go_scope_enter without leave, the last one first; itself */
+            _Atomic uint32_t wake;    /* plain threads: the futex they sleep on */
+            _Atomic uint32_t shield;  /* go_shield_begin minus go_shield_end; itself, read by cancellers */
+
+            struct m *locked_m;       /* under G_LOCKED */
             int64_t wait_since;       /* coarse time of parking */
             _Atomic int64_t wait_until; /* when `timer` shall end the wait; itself, before timer.ticket */
-            _Atomic uint32_t wake;    /* plain threads: the futex they sleep on */
+            struct g *scope_next, *scope_prev; /* the list of its scope; under the scope's lock */
+            _Atomic int32_t wait_result; /* 0, or why nobody woke it; by whoever claims its token */
+            _Atomic bool cancellable; /* the present wait; itself, before the token */
             void *fiber;              /* sanitizers' idea of this stack */
             void *fake_stack;
-            struct g *scope_next, *scope_prev; /* the list of its scope; under the scope's lock */
-            struct scope_entry *entered; /* go_scope_enter without leave, the last one first; itself */
-            _Atomic int32_t wait_result; /* 0, or why nobody woke it; by whoever claims its token */
-            _Atomic uint32_t shield;  /* go_shield_begin minus go_shield_end; itself, read by cancellers */
-            _Atomic bool cancellable; /* the present wait; itself, before the token */
         } run;
     };
 } __attribute__((aligned(CACHE_LINE)));
@@ -101,17 +106,24 @@ _Static_assert(offsetof(struct g, start.timer_when) == offsetof(struct g, run.ti
 _Static_assert(sizeof(struct g) == 256, "ten million queued launches are counted in these bytes");
 #endif
 
-/* Never NULL: out of memory is fatal. In a section; mp->p may be NULL. */
-struct g *g_alloc(struct m *mp);
-
-/* gp's stack must have been taken from it. In a section. */
-void g_free(struct m *mp, struct g *gp);
-
 /* What stood for a plain thread, whose end is not counted. Any thread. */
 void g_free_thread(struct g *gp);
 
-/* Makes gp, fresh from g_alloc, a running one without a stack of its own: for main and plain threads. */
-void g_init_run(struct g *gp);
+/* Makes gp, fresh from g_alloc, a running one, as yet without a stack of its own. */
+static always_inline void g_init_run(struct g *gp)
+{
+    gp->run.stack = NULL;
+    store_relaxed(&gp->run.timer.ticket, 0); /* it was an argument, which a late time_up must not take for a ticket */
+    store_relaxed(&gp->run.on_cpu, 1);
+    gp->run.lock_count = 0;
+    gp->run.block_depth = 0;
+    gp->run.local_count = 0;
+    gp->run.defers = NULL;
+    gp->run.locals = NULL;
+    gp->run.entered = NULL;
+    store_relaxed(&gp->run.wake, 0);
+    store_relaxed(&gp->run.shield, 0);
+}
 
 /* Records for stack arguments. In a section. */
 void *args_get(struct m *mp, size_t size);

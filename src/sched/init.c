@@ -20,6 +20,7 @@
 #include "sched/init.h"
 #include "sched/fatal.h"
 #include "sched/fiber.h"
+#include "sched/g_cache.h"
 #include "sched/runq.h"
 #include "sched/sched.h"
 #include "sched/section.h"

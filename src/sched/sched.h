@@ -8,6 +8,7 @@
 #include "base/compiler.h"
 #include "os/lock.h"
 #include "os/os.h"
+#include "sched/debug_hooks.h"
 #include "sched/g.h"
 #include "sched/m.h"
 #include "sched/p.h"
@@ -100,15 +101,37 @@ _Noreturn void park_for_ever(struct m *mp, struct g *gp);
 /* The same for a goroutine that is on a queue already, and whose M may have no P: by way of g0. */
 void park_on_g0(struct m *mp, struct g *gp);
 
+void switch_done_slow(struct m *mp, struct g *prev);
+
 /* After each switch, on the new stack. */
-void switch_done(struct m *mp);
+static always_inline void switch_done(struct m *mp)
+{
+    struct g *prev = mp->prev;
+    if (unlikely(load_relaxed(&debug_hooks) || !prev || load_relaxed(&prev->status) == G_DEAD)) {
+        switch_done_slow(mp, prev);
+        return;
+    }
+    mp->prev = NULL;
+    /* Pairs with the acquire in claim_stack: the context is saved and nobody is on the stack. */
+    store_release(&prev->run.on_cpu, 0);
+}
 
 /* gp's wait is over; the caller has claimed its token, or gp has never run. In a section; mp->p may be
  * NULL. gp must not be touched afterwards. */
 void ready(struct m *mp, struct g *gp);
 
+void wake_idle_slow(struct p *pp);
+
 /* Work waits on pp's ring that others could do: wakes one if one is idle. In a section. */
-void wake_idle(struct p *pp);
+static always_inline void wake_idle(struct p *pp)
+{
+    if (unlikely(sched.light_fence_missing))
+        full_fence(); /* pairs with the idler's fence in go_idle */
+    else
+        compiler_barrier(); /* pairs with the idler's os_fence_others */
+    if (unlikely(load_relaxed(&sched.idle_p_count) != 0) && load_relaxed(&sched.spinning) == 0)
+        wake_idle_slow(pp);
+}
 
 /* As ready for a G on no P: onto the global queue. Any thread, sched.lock not held. */
 void global_submit(struct g *gp);

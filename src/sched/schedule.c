@@ -77,6 +77,8 @@
 #include "sched/debug_hooks.h"
 #include "sched/fatal.h"
 #include "sched/fiber.h"
+
+#include "sched/g_cache.h"
 #include "sched/netpoll.h"
 #include "sched/park.h"
 #include "sched/runq.h"
@@ -199,8 +201,12 @@ static struct g *global_take(struct p *pp, uint32_t most)
 
 /* --- waking --- */
 
-static cold void wake_idle_slow(struct p *pp)
+void wake_idle_slow(struct p *pp)
 {
+    if (pp->wake_skip > 0) {
+        pp->wake_skip--;
+        return;
+    }
     uint32_t none = 0;
     if (!cas_acq_rel(&sched.spinning, &none, 1))
         return;
@@ -214,21 +220,6 @@ static cold void wake_idle_slow(struct p *pp)
     uint32_t backoff = load_relaxed(&pp->wake_backoff);
     pp->wake_skip = backoff ? 1u << backoff : 0;
     m_start(idle, true, pp);
-}
-
-void wake_idle(struct p *pp)
-{
-    if (unlikely(sched.light_fence_missing))
-        full_fence(); /* pairs with the idler's fence in go_idle */
-    else
-        compiler_barrier(); /* pairs with the idler's os_fence_others */
-    if (load_relaxed(&sched.idle_p_count) == 0 || load_relaxed(&sched.spinning) != 0)
-        return;
-    if (pp->wake_skip > 0) {
-        pp->wake_skip--;
-        return;
-    }
-    wake_idle_slow(pp);
 }
 
 void ready(struct m *mp, struct g *gp)
@@ -273,17 +264,15 @@ static cold void canary_died(struct g *gp)
     fatal_stack_overflow(gp);
 }
 
-void switch_done(struct m *mp)
+void switch_done_slow(struct m *mp, struct g *prev)
 {
-    struct g *prev = mp->prev;
-    if (unlikely(load_relaxed(&debug_hooks)))
+    if (load_relaxed(&debug_hooks))
         hook_switch(mp, prev);
     if (!prev)
         return;
     mp->prev = NULL;
-    if (likely(load_relaxed(&prev->status) != G_DEAD)) {
-        /* Pairs with the acquire in claim_stack: the context is saved and nobody is on the stack. */
-        store_release(&prev->run.on_cpu, 0);
+    if (load_relaxed(&prev->status) != G_DEAD) {
+        store_release(&prev->run.on_cpu, 0); /* as in switch_done */
         return;
     }
     if (load_relaxed(&prev->flags) & G_MAIN)

@@ -90,9 +90,9 @@ arch_switch:
 	.balign	16
 arch_start:
 	.cfi_startproc
-	SAVE
 	testq	%rdi, %rdi
-	jz	1f
+	jz	6f
+	SAVE
 	movq	%rsp, (%rdi)
 1:	movl	(%rsp), %eax
 	xorl	$0x1f80, %eax			// the ABI's initial state: nearest, all exceptions masked
@@ -107,6 +107,10 @@ arch_start:
 	jmp	2b
 4:	fldcw	initial_fcw(%rip)
 	jmp	5b
+6:	subq	$8, %rsp			// nobody comes back here
+	stmxcsr	(%rsp)
+	fnstcw	4(%rsp)
+	jmp	1b
 	.cfi_endproc
 	.size	arch_start, . - arch_start
 

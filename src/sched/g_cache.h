@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+// Taking a free G and putting it back: the P's own list, hot first, and behind it the central one in g.c.
+#pragma once
+
+#include "base/check.h"
+#include "sched/m.h"
+#include "sched/p.h"
+
+/* Free Gs a P keeps; half of them go to the central list when there are more. */
+#define G_CACHE_MOST 128
+
+struct g *g_alloc_slow(struct m *mp);
+void g_give_back(struct p *pp);
+
+/* Never NULL: out of memory is fatal. In a section; mp->p may be NULL. */
+static always_inline struct g *g_alloc(struct m *mp)
+{
+    struct p *pp = mp->p;
+    if (unlikely(!pp || !pp->gfree))
+        return g_alloc_slow(mp);
+    struct g *gp = pp->gfree;
+    pp->gfree = gp->link;
+    pp->gfree_count--;
+    return gp;
+}
+
+/* gp's stack must have been taken from it. In a section with a P. */
+static always_inline void g_free(struct m *mp, struct g *gp)
+{
+    struct p *pp = mp->p;
+    check(load_relaxed(&gp->run.timer.when) == 0);
+    store_relaxed(&gp->status, G_DEAD);
+    bump_owner(&pp->ended, 1);
+    gp->link = pp->gfree;
+    pp->gfree = gp;
+    if (unlikely(++pp->gfree_count >= G_CACHE_MOST))
+        g_give_back(pp);
+}
