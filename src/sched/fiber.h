@@ -62,7 +62,15 @@ static inline void fiber_free(void *fiber)
 extern const void *main_stack_bottom;
 extern size_t main_stack_size;
 
-/* `save` is where the stack that is left keeps its fake stack; NULL if it is left for good. */
+/* Where gp, which is about to be left, keeps its fake stack; NULL if it is left for good. */
+static inline void **fiber_save(struct g *gp)
+{
+    if (HAVE_ASAN)
+        return load_relaxed(&gp->status) == G_DEAD ? NULL : &gp->run.fake_stack;
+    return NULL;
+}
+
+/* `save` is as fiber_save says. */
 static inline void fiber_to_g(void **save, struct g *gp)
 {
     struct stack *s = gp->run.stack;

@@ -107,7 +107,10 @@ void switch_done_slow(struct m *mp, struct g *prev);
 static always_inline void switch_done(struct m *mp)
 {
     struct g *prev = mp->prev;
-    if (unlikely(load_relaxed(&debug_hooks) || !prev || load_relaxed(&prev->status) == G_DEAD)) {
+    bool hooked = load_relaxed(&debug_hooks) != 0;
+    if (!prev && likely(!hooked))
+        return;
+    if (unlikely(hooked || load_relaxed(&prev->status) == G_DEAD)) {
         switch_done_slow(mp, prev);
         return;
     }

@@ -77,7 +77,6 @@
 #include "sched/debug_hooks.h"
 #include "sched/fatal.h"
 #include "sched/fiber.h"
-
 #include "sched/g_cache.h"
 #include "sched/netpoll.h"
 #include "sched/park.h"
@@ -298,7 +297,6 @@ static always_inline void claim_stack(struct g *gp)
 /* Leaves gp for g0. */
 static noinline void switch_to_g0(struct m *mp, struct g *gp)
 {
-    bool dead = load_relaxed(&gp->status) == G_DEAD;
     uint8_t flags = load_relaxed(&gp->flags);
     if (unlikely(flags & (G_CANARY | G_BLOCKING))) {
         if ((flags & G_CANARY) && !stack_canary_ok(gp->run.stack))
@@ -309,7 +307,7 @@ static noinline void switch_to_g0(struct m *mp, struct g *gp)
     mp->prev = gp;
     mp->cur = NULL;
     mp->on_g0 = true;
-    fiber_to_g0(dead ? NULL : &gp->run.fake_stack, mp);
+    fiber_to_g0(fiber_save(gp), mp);
     arch_switch(&gp->run.sp, mp->g0_sp);
     fiber_here(gp->run.fake_stack);
 }
@@ -317,15 +315,13 @@ static noinline void switch_to_g0(struct m *mp, struct g *gp)
 /* Leaves gp for next, which the caller has picked; by way of g0 if need be. Comes back when gp is resumed. */
 static always_inline void switch_to(struct m *mp, struct p *pp, struct g *gp, struct g *next)
 {
-    uint8_t flags = load_relaxed(&gp->flags);
+    uint8_t flags = load_relaxed(&gp->flags) | load_relaxed(&next->flags);
     if (unlikely(flags & (G_LOCKED | G_CANARY | G_BLOCKING))) {
-        if ((flags & G_CANARY) && !stack_canary_ok(gp->run.stack))
+        if ((load_relaxed(&gp->flags) & G_CANARY) && !stack_canary_ok(gp->run.stack))
             canary_died(gp);
         if (flags & (G_LOCKED | G_BLOCKING))
             goto by_g0;
     }
-    if (unlikely(load_relaxed(&next->flags) & (G_LOCKED | G_BLOCKING)))
-        goto by_g0;
     if (load_relaxed(&next->status) == G_NEW) {
         struct stack *s = stack_get_hot(&pp->stacks, next->stack_class);
         if (unlikely(!s))
@@ -334,14 +330,14 @@ static always_inline void switch_to(struct m *mp, struct p *pp, struct g *gp, st
         mp->prev = gp;
         mp->cur = next;
         mp->starting = s;
-        fiber_to_new(load_relaxed(&gp->status) == G_DEAD ? NULL : &gp->run.fake_stack, mp, s);
+        fiber_to_new(fiber_save(gp), mp, s);
         arch_start(&gp->run.sp, s->hi, next);
     } else {
         claim_stack(next);
         bump_owner(&pp->tick, 1);
         mp->prev = gp;
         mp->cur = next;
-        fiber_to_g(load_relaxed(&gp->status) == G_DEAD ? NULL : &gp->run.fake_stack, next);
+        fiber_to_g(fiber_save(gp), next);
         arch_switch(&gp->run.sp, next->run.sp);
     }
     fiber_here(gp->run.fake_stack);
