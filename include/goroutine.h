@@ -12,6 +12,7 @@
 
 #include <goroutine/chan.h>
 #include <goroutine/debug.h>
+#include <goroutine/child.h>
 #include <goroutine/errno.h>
 #include <goroutine/go.h>
 #include <goroutine/io.h>

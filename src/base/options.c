@@ -10,6 +10,7 @@ struct options options = {
     .membarrier = true,
     .process_madvise = true,
     .huge_pages = true,
+    .pidfd = true,
     .runq = 256,
     .fair_every = 61,
     .slice = 10000000,
@@ -70,6 +71,8 @@ static void debug_option(const char *key, size_t key_length, const char *value, 
         options.process_madvise = n != 0;
     else if (KEY("hugepages"))
         options.huge_pages = n != 0;
+    else if (KEY("pidfd"))
+        options.pidfd = n != 0;
     else if (KEY("runq"))
         options.runq = n < 2 ? 2 : n > 256 ? 256 : (uint32_t)n;
     else if (KEY("fair"))

@@ -35,6 +35,7 @@ void debug_start(void)
     if (sigaction(SIGQUIT, NULL, &old) == 0 && !(old.sa_flags & SA_SIGINFO) && old.sa_handler == SIG_DFL) {
         struct sigaction action = { .sa_handler = on_quit, .sa_flags = SA_ONSTACK | SA_RESTART };
         sigemptyset(&action.sa_mask);
+        quit_handler = on_quit;
         sigaction(SIGQUIT, &action, NULL);
     }
 }

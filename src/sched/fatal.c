@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "sched/fatal.h"
 
+void (*quit_handler)(int);
+
 #include <goroutine/go.h>
 
 #include <signal.h>

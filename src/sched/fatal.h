@@ -19,6 +19,9 @@ _Noreturn void fatal_stack_overflow(struct g *gp);
 /* SIGQUIT came: the goroutines, and the end. By sysmon. */
 cold _Noreturn void fatal_quit(void);
 
+/* The handler of SIGQUIT that the library installs by itself, NULL if it has not. */
+extern void (*quit_handler)(int);
+
 /* The child of a fork called the library. */
 _Noreturn void fatal_forked(void);
 

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MIT
+// Children: starting them, and waiting for their end.
+//
+// "Waiting without SIGCHLD"
+//
+// SIGCHLD belongs to the program, and tells of a child only if nobody has blocked it. A pidfd becomes readable when its process has
+// ended, so waiting for a child is waiting for a descriptor. Where there is none (Linux before 5.3, or for "any child"), a thread sits in
+// waitid with WNOWAIT, which takes nothing away, and closes its end of a pipe when it comes back. The status itself is taken by
+// waitpid with WNOHANG in either case, by the goroutine; so one that is cancelled has taken nothing.
+#include <goroutine/child.h>
+#include <goroutine/io.h>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include "base/options.h"
+#include "io/io.h"
+#include "os/os.h"
+#include "sched/sched.h"
+
+#define WAIT_STACK (64u << 10)
+
+extern char **environ;
+
+/* --- starting --- */
+
+struct start {
+    const char *const *argv;
+    const go_run_options *options;
+    int child_end[3], own_end[3]; /* of pipes, or -1 */
+    pid_t pid;
+    int error;
+};
+
+static int make_pipe(struct start *s, int i, bool to_child)
+{
+    int fds[2];
+    long r = SYSCALL2(SYS_pipe2, fds, O_CLOEXEC);
+    if (r < 0)
+        return (int)r;
+    s->child_end[i] = fds[to_child ? 0 : 1];
+    s->own_end[i] = fds[to_child ? 1 : 0];
+    return 0;
+}
+
+static int redirect(posix_spawn_file_actions_t *actions, int as, int pipe_end, int fd)
+{
+    if (pipe_end >= 0)
+        return posix_spawn_file_actions_adddup2(actions, pipe_end, as);
+    if (fd == GO_RUN_NULL)
+        return posix_spawn_file_actions_addopen(actions, as, "/dev/null", as == 0 ? O_RDONLY : O_WRONLY, 0);
+    if (fd > 0)
+        return posix_spawn_file_actions_adddup2(actions, fd, as);
+    return 0;
+}
+
+/* On a system stack, as a blocking call: the kernel holds the thread until the child has executed. */
+static void spawn(void *arg)
+{
+    struct start *s = arg;
+    const go_run_options *o = s->options;
+    posix_spawn_file_actions_t actions;
+    int kept = errno;
+    int r = posix_spawn_file_actions_init(&actions);
+    if (r == 0) {
+        if (o) {
+            r = redirect(&actions, 0, s->child_end[0], o->in);
+            if (r == 0)
+                r = redirect(&actions, 1, s->child_end[1], o->out);
+            if (r == 0)
+                r = redirect(&actions, 2, s->child_end[2], o->err);
+            if (r == 0 && o->directory)
+                r = posix_spawn_file_actions_addchdir_np(&actions, o->directory);
+        }
+        char *const *environment = o && o->environment ? (char *const *)o->environment : environ;
+        if (r == 0)
+            r = posix_spawnp(&s->pid, s->argv[0], &actions, NULL, (char *const *)s->argv, environment);
+        posix_spawn_file_actions_destroy(&actions);
+    }
+    errno = kept;
+    s->error = -r;
+}
+
+GO_EXPORT pid_t go_start(const char *const argv[], const go_run_options *options)
+{
+    struct start s = { .argv = argv, .options = options, .child_end = { -1, -1, -1 }, .own_end = { -1, -1, -1 } };
+    io_enter();
+    if (!argv || !argv[0])
+        return -EINVAL;
+    if (options) {
+        int *const ends[3] = { options->in_pipe, options->out_pipe, options->err_pipe };
+        for (int i = 0; i < 3 && s.error == 0; i++)
+            if (ends[i])
+                s.error = make_pipe(&s, i, i == 0);
+    }
+    if (s.error == 0) {
+        go_block_enter();
+        system_stack_call(spawn, &s);
+        go_block_leave();
+    }
+    for (int i = 0; i < 3; i++) {
+        if (s.child_end[i] >= 0)
+            SYSCALL1(SYS_close, s.child_end[i]);
+        if (s.own_end[i] >= 0 && s.error < 0)
+            SYSCALL1(SYS_close, s.own_end[i]);
+    }
+    if (s.error < 0)
+        return s.error;
+    if (options) {
+        int *const ends[3] = { options->in_pipe, options->out_pipe, options->err_pipe };
+        for (int i = 0; i < 3; i++)
+            if (ends[i]) {
+                netpoll_fresh(s.own_end[i], KIND_PIPE);
+                *ends[i] = s.own_end[i];
+            }
+    }
+    return s.pid;
+}
+
+#undef go_run
+GO_EXPORT int go_run(const char *const argv[], ...)
+{
+    va_list args;
+    va_start(args, argv);
+    const go_run_options *options = va_arg(args, const go_run_options *);
+    va_end(args);
+    int status = 0;
+    pid_t pid = go_start(argv, options);
+    if (pid < 0)
+        return pid;
+    pid_t r = go_wait_child(pid, &status);
+    if (r == -ECANCELED || r == -ETIMEDOUT) {
+        /* Nobody else knows of it. Its end does not take long now. */
+        SYSCALL2(SYS_kill, pid, SIGKILL);
+        IO_BLOCKING(SYSCALL4(SYS_wait4, pid, &status, 0, NULL));
+    }
+    return r < 0 ? r : status;
+}
+
+/* --- waiting --- */
+
+struct wait {
+    idtype_t type;
+    id_t id;
+    int fd; /* its end of the pipe */
+    int error;
+};
+
+static void *wait_thread(void *arg)
+{
+    struct wait *w = arg;
+    siginfo_t info;
+    while (SYSCALL6(SYS_waitid, w->type, w->id, &info, WEXITED | WNOWAIT, NULL, 0) == -EINTR)
+        ;
+    SYSCALL1(SYS_close, w->fd);
+    free(w);
+    return NULL;
+}
+
+/* On a system stack. */
+static void start_wait_thread(void *arg)
+{
+    struct wait *w = arg, *copy = malloc(sizeof *copy);
+    w->error = -ENOMEM;
+    if (!copy)
+        return;
+    *copy = *w;
+    w->error = os_thread_start(wait_thread, copy, WAIT_STACK);
+    if (w->error < 0)
+        free(copy);
+}
+
+/* A descriptor that becomes readable when the child, or one of them, has ended. */
+static int end_descriptor(pid_t pid)
+{
+    long r = pid > 0 && options.pidfd ? SYSCALL2(SYS_pidfd_open, pid, 0) : -ENOSYS;
+    if (r >= 0 || r == -EMFILE || r == -ENFILE || r == -ENOMEM)
+        return (int)r;
+    int fds[2];
+    r = SYSCALL2(SYS_pipe2, fds, O_CLOEXEC);
+    if (r < 0)
+        return (int)r;
+    struct wait w = { .type = pid > 0 ? P_PID : pid == -1 ? P_ALL : P_PGID, .fd = fds[1] };
+    /* waitid's group 0 is the caller's own only since Linux 5.4. */
+    w.id = pid > 0 ? (id_t)pid : pid < -1 ? (id_t)-pid : pid == 0 ? (id_t)SYSCALL1(SYS_getpgid, 0) : 0;
+    system_stack_call(start_wait_thread, &w);
+    if (w.error < 0) {
+        SYSCALL1(SYS_close, fds[0]);
+        SYSCALL1(SYS_close, fds[1]);
+        return w.error;
+    }
+    return fds[0];
+}
+
+GO_EXPORT pid_t go_wait_child(pid_t pid, int *status)
+{
+    int fd = -1, r = 0;
+    io_enter();
+    for (;;) {
+        long got;
+        do {
+            got = SYSCALL4(SYS_wait4, pid, status, WNOHANG, NULL);
+        } while (got == -EINTR);
+        if (got != 0)
+            r = (int)got;
+        else if (fd < 0 && (fd = end_descriptor(pid)) < 0)
+            r = fd;
+        else if (fd >= 0)
+            r = go_wait_fd(fd, POLLIN);
+        if (r > 0 && got == 0) {
+            /* Ended, and ours; unless somebody else has taken it, and a thread must be asked again about others. */
+            r = 0;
+            if (pid <= 0) {
+                go_close(fd);
+                fd = -1;
+            }
+            continue;
+        }
+        if (r != 0)
+            break;
+    }
+    if (fd >= 0)
+        go_close(fd);
+    return r;
+}

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: MIT
+// Other programs: started, redirected, waited for.
+#include <goroutine.h>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "test.h"
+
+static void settle(void)
+{
+    for (int i = 0; i < 20; i++)
+        go_yield();
+    go_sleep(2 * GO_MILLISECOND);
+}
+
+#define SHELL(script) ((const char *const[]){ "sh", "-c", script, NULL })
+
+TEST(run)
+{
+    int status = go_run((const char *const[]){ "sh", "-c", "exit 7", NULL });
+    CHECK(WIFEXITED(status));
+    CHECK_EQ(WEXITSTATUS(status), 7);
+    CHECK_EQ(go_run((const char *const[]){ "true", NULL }, NULL), 0);
+    const char *const argv[] = { "/bin/sh", "-c", "kill -9 $$", NULL };
+    status = go_run(argv);
+    CHECK(WIFSIGNALED(status));
+    CHECK_EQ(WTERMSIG(status), SIGKILL);
+    CHECK_EQ(go_run((const char *const[]){ "/no/such/program", NULL }), -ENOENT);
+    CHECK_EQ(go_run((const char *const[]){ "no-such-program-either", NULL }), -ENOENT);
+    CHECK_EQ(go_run((const char *const[]){ "/dev/null", NULL }), -EACCES);
+    CHECK_EQ(go_run((const char *const[]){ NULL }), -EINVAL);
+}
+
+static void drain(int fd, char *buffer, size_t size)
+{
+    size_t got = 0;
+    ssize_t n;
+    while (got < size - 1 && (n = go_read(fd, buffer + got, size - 1 - got)) > 0)
+        got += (size_t)n;
+    buffer[got] = 0;
+    go_close(fd);
+}
+
+TEST(pipes_environment_directory)
+{
+    char text[256];
+    int in, out, status;
+    go_run_options o = { .in_pipe = &in, .out_pipe = &out, .err = 1 };
+    pid_t pid = go_start(SHELL("read x; echo got $x; echo oops >&2; exit 3"), &o);
+    REQUIRE(pid > 0);
+    CHECK_EQ(fcntl(in, F_GETFD), FD_CLOEXEC);
+    CHECK_EQ(go_write(in, "hello\n", 6), 6);
+    go_close(in);
+    drain(out, text, sizeof text);
+    CHECK_STR(text, "got hello\noops\n");
+    CHECK_EQ(go_wait_child(pid, &status), pid);
+    CHECK_EQ(WEXITSTATUS(status), 3);
+
+    const char *const environment[] = { "COLOUR=blue", NULL };
+    go_run_options e = { .environment = environment, .directory = "/", .out_pipe = &out, .in = GO_RUN_NULL };
+    pid = go_start(SHELL("echo $COLOUR $HOME; pwd; cat"), &e);
+    REQUIRE(pid > 0);
+    drain(out, text, sizeof text);
+    CHECK_STR(text, "blue\n/\n");
+    CHECK_EQ(go_wait_child(pid, NULL), pid);
+
+    char path[] = "/tmp/go_child_test_XXXXXX";
+    int f = mkstemp(path);
+    go_run_options r = { .out = f };
+    CHECK_EQ(go_run(SHELL("echo into the file"), &r), 0);
+    CHECK_EQ(go_pread(f, text, sizeof text, 0), 14);
+    go_run_options d = { .directory = "/no/such/directory" };
+    CHECK_EQ(go_run(SHELL("true"), &d), -ENOENT);
+    close(f);
+    unlink(path);
+}
+
+static void wait_one(pid_t pid, int *status, pid_t *result, go_waitgroup *done)
+{
+    *result = go_wait_child(pid, status);
+    go_waitgroup_done(done);
+}
+
+/* Forked by the program itself, many at once, while others run. */
+static void fork_many(void)
+{
+    enum { N = 8 };
+    pid_t pids[N], results[N];
+    int status[N];
+    go_waitgroup done = { 0 };
+    for (int i = 0; i < N; i++) {
+        pids[i] = fork();
+        if (pids[i] == 0) {
+            usleep(i % 2 ? 20000 : 0);
+            _exit(i + 10);
+        }
+        go_waitgroup_add(&done, 1);
+        go(wait_one, pids[i], &status[i], &results[i], &done);
+    }
+    go_waitgroup_wait(&done);
+    for (int i = 0; i < N; i++) {
+        CHECK_EQ(results[i], pids[i]);
+        CHECK(WIFEXITED(status[i]));
+        CHECK_EQ(WEXITSTATUS(status[i]), i + 10);
+    }
+    CHECK_EQ(go_wait_child(pids[0], NULL), -ECHILD);
+    CHECK_EQ(go_wait_child(-1, NULL), -ECHILD);
+    pid_t a = fork();
+    if (a == 0) {
+        usleep(20000);
+        _exit(1);
+    }
+    CHECK_EQ(go_wait_child(-1, status), a);
+    CHECK_EQ(WEXITSTATUS(status[0]), 1);
+}
+
+TEST(forked_by_the_program)
+{
+    fork_many();
+}
+
+CHILD(pidfd_off)
+{
+    fork_many();
+    puts("done");
+}
+
+TEST(without_pidfd)
+{
+    struct test_result r = test_run_child("pidfd_off", "GODEBUG=pidfd=0", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_CONTAINS(r.output, "done");
+    CHECK(!strstr(r.output, "child_test.c"));
+}
+
+static void run_sleep(int *result, go_waitgroup *done)
+{
+    *result = go_run((const char *const[]){ "sleep", "100", NULL });
+    go_waitgroup_done(done);
+}
+
+TEST(cancel)
+{
+    pid_t pid = fork(), result = 0;
+    if (pid == 0) {
+        pause();
+        _exit(0);
+    }
+    int status = 0, run_result = 0;
+    go_waitgroup done = { 0 };
+    go_scope *s = go_scope_open();
+    go_waitgroup_add(&done, 2);
+    go_scope_go(s, wait_one, pid, &status, &result, &done);
+    go_scope_go(s, run_sleep, &run_result, &done);
+    settle();
+    go_scope_cancel(s);
+    go_waitgroup_wait(&done);
+    go_scope_close(s);
+    CHECK_EQ(result, -ECANCELED);
+    CHECK_EQ(run_result, -ECANCELED);
+    CHECK_EQ(kill(pid, SIGKILL), 0); /* it was left alone */
+    CHECK_EQ(go_wait_child(pid, &status), pid);
+    CHECK(WIFSIGNALED(status));
+    CHECK_EQ(go_wait_child(-1, &status), -ECHILD);
+}
+
+/* A child that runs is no deadlock, and does not hold up others. */
+TEST(others_run_meanwhile)
+{
+    int status = -1, ticks = 0;
+    pid_t result = 0;
+    go_waitgroup done = { 0 };
+    pid_t pid = go_start((const char *const[]){ "sleep", "0.05", NULL }, NULL);
+    go_waitgroup_add(&done, 1);
+    go(wait_one, pid, &status, &result, &done);
+    while (__atomic_load_n(&result, __ATOMIC_ACQUIRE) == 0) {
+        ticks++;
+        go_sleep(GO_MILLISECOND);
+    }
+    go_waitgroup_wait(&done);
+    CHECK_EQ(result, pid);
+    CHECK_EQ(status, 0);
+    CHECK(ticks > 1);
+}
