@@ -56,6 +56,7 @@ void __lsan_register_root_region(const void *start, size_t size);
 #define SLAB_MOST (1u << 30)
 #define SMALL_SLAB (64u << 20)
 #define CARVE_MOST 64 /* slots whose guards one call installs */
+#define SANITIZED_LEAST (64u << 10)
 #define COLOURS 16
 #define COLOUR_STEP CACHE_LINE
 #define GUARD_MOST (32u << 10)
@@ -123,6 +124,9 @@ unsigned stack_class_for(size_t size)
 {
     if (size == 0)
         return STACK_CLASS_DEFAULT;
+    /* Sanitizers make frames larger, and write their reports on the stack they find something on. */
+    if ((HAVE_ASAN || HAVE_TSAN) && size < SANITIZED_LEAST)
+        size = SANITIZED_LEAST;
     for (unsigned class = 0; class < STACK_CLASSES; class++) {
         if (class == STACK_CLASS_GUARDED - 1)
             continue; /* 16 KiB asked for are 16 KiB with a guard */

@@ -51,7 +51,7 @@ references() { # each name in SEE ALSO is a page
             while read -r name section; do
                 [ -e "$work/man/man$section/$name.$section" ] || echo "$(basename "$page") refers to $name($section)"
             done
-    done | grep -vE 'read|write|printf'
+    done | grep -vE '(^| )(read|write|close|poll|sendfile|splice|printf)\('
 }
 empty "references lead somewhere" references
 finish
