@@ -16,7 +16,7 @@ cat "$root"/include/goroutine/*.h | grep -oE '\bgo_newproc_capture\b' | sort -u 
 # Macros with arguments, for the manual.
 cat "$root"/include/goroutine/*.h |
     sed -nE 's/^[[:space:]]*#[[:space:]]*define (go|chan|((go|chan|case)_[a-z0-9_]+))\(.*/\1/p' | sort -u >"$work/macros"
-sed -nE 's/^[[:space:]]*#[[:space:]]*define (case_[a-z0-9_]+) .*/\1/p' "$root"/include/goroutine/*.h | sort -u >>"$work/macros"
+sed -nE 's/^[[:space:]]*#[[:space:]]*define ((go_)?case_[a-z0-9_]+) .*/\1/p' "$root"/include/goroutine/*.h | sort -u >>"$work/macros"
 
 empty "the map is sorted" diff <(sort "$work/map.unsorted") "$work/map.unsorted"
 empty "the map has what the library has" diff "$work/map" "$work/library"
