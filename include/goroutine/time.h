@@ -2,6 +2,7 @@
 /* Time: 64-bit nanoseconds on a clock that never goes back and does not follow changes of the date. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef int64_t go_time;     /* a point in time: nanoseconds since some point in the past */
@@ -14,9 +15,14 @@ typedef int64_t go_duration; /* a length of time: nanoseconds */
 #define GO_MINUTE (60 * GO_SECOND)
 #define GO_HOUR (60 * GO_MINUTE)
 
+/* After the types, which it may need itself. */
+#include <goroutine/chan.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+typedef struct go_timer go_timer;
 
 /* The present time (CLOCK_MONOTONIC). Never parks; from any thread. */
 go_time go_now(void);
@@ -27,6 +33,41 @@ go_time go_now(void);
  * thread. A goroutine that sleeps is no part of a deadlock.
  */
 int go_sleep(go_duration d);
+
+/*
+ * A channel that gets one value, the time then, when d has passed, and nothing more. The reference is the caller's:
+ * chan_unref it. Durations of 0 or less have passed at once; INT64_MAX is for ever. Out of memory is fatal, for all of these.
+ * Never parks; from any thread. In a select case_after is simpler and cheaper.
+ */
+go_chan(go_time) go_after(go_duration d);
+
+/*
+ * When d has passed, fn(arg) is called in a goroutine of its own, outside of every scope. go_timer_free the result, also after it
+ * has fired. Never parks; from any thread.
+ */
+go_timer *go_after_func(go_duration d, void (*fn)(void *), void *arg);
+
+/*
+ * A timer whose channel gets the time when d has passed; a ticker whose channel gets it every period, and keeps the beat when it
+ * is late. Nobody waits for a slow receiver: a tick that has not been received when the next one is due stands for it, too. A period
+ * of 0 or less is fatal. Never park; from any thread.
+ */
+go_timer *go_timer_new(go_duration d);
+go_timer *go_ticker_new(go_duration period);
+
+/* Borrowed until go_timer_free; NULL for go_after_func. It is never closed. Never parks; from any thread. */
+go_chan(go_time) go_timer_chan(go_timer *t);
+
+/*
+ * stop: it will not fire. reset: it fires when d has passed from now on, a ticker every d. True if it was pending: it had not
+ * fired, or its value had not been received. After they return no earlier value is received, and go_after_func's fn is not launched
+ * any more (it may be running). Never park; from any thread.
+ */
+bool go_timer_stop(go_timer *t);
+bool go_timer_reset(go_timer *t, go_duration d);
+
+/* Stops it. Its channel is gone unless somebody has a reference of their own. NULL does nothing. Never parks; from any thread. */
+void go_timer_free(go_timer *t);
 
 #ifdef __cplusplus
 }
