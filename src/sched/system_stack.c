@@ -8,6 +8,14 @@
 
 #include "sched/fiber.h"
 
+#if GO_HAVE_VALGRIND
+#include <valgrind/memcheck.h>
+/* It believes that what lies below the scheduler's frames is gone. */
+#define STACK_BELOW(top) VALGRIND_MAKE_MEM_UNDEFINED((top) - (32 << 10), 32 << 10)
+#else
+#define STACK_BELOW(top) ((void)0)
+#endif
+
 #define RED_ZONE 256
 
 struct bounce {
@@ -38,6 +46,7 @@ void system_stack_call(void (*fn)(void *), void *arg)
     uintptr_t top = ((uintptr_t)mp->g0_sp - RED_ZONE) & ~(uintptr_t)63;
     mp->on_g0 = true;
     fiber_bounce_to(&fake, mp);
+    STACK_BELOW(top);
     arch_call_on_stack((void *)top, bounce, &b);
     fiber_here(fake);
     mp->on_g0 = false;

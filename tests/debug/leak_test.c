@@ -37,7 +37,11 @@ CHILD(leaks)
     for (int i = 0; i < 20; i++)
         go(stuck, i);
     go_with(((go_options){ .name = "the other" }), stuck, 1);
-    go_sleep(10 * GO_MILLISECOND);
+    go_statistics s;
+    do {
+        go_sleep(GO_MILLISECOND);
+        go_stats(&s);
+    } while (s.waiting < 21);
 }
 
 CHILD(leaks_checked)

@@ -158,11 +158,11 @@ TEST(ring_wraps)
     CHECK_EQ(go_trace_stop(), 0);
 }
 
-static volatile bool stop;
+static bool stop;
 
 static void churn(void)
 {
-    while (!stop)
+    while (!__atomic_load_n(&stop, __ATOMIC_ACQUIRE))
         go_yield();
     go_waitgroup_done(&all);
 }
@@ -175,7 +175,7 @@ TEST(dump_while_running)
         go(churn);
     for (int i = 0; i < 5; i++)
         CHECK(is_json(dump()));
-    stop = true;
+    __atomic_store_n(&stop, true, __ATOMIC_RELEASE);
     go_waitgroup_wait(&all);
     CHECK_EQ(go_trace_stop(), 0);
 }

@@ -85,7 +85,7 @@ static __attribute__((noinline)) void sleeper(int depth)
 static void until_asleep(const char *part)
 {
     while (!strstr(traceback(), part))
-        go_yield();
+        go_sleep(5 * GO_MILLISECOND);
 }
 
 /* The whole entry of a parked goroutine, to the letter. */
@@ -153,7 +153,7 @@ TEST(small_stack)
 static void tell(int *done)
 {
     traceback();
-    *done = 1;
+    __atomic_store_n(done, 1, __ATOMIC_RELEASE);
     FRAME_ENDS();
 }
 
@@ -162,7 +162,7 @@ TEST(from_small_stack)
 {
     static int done;
     go_with(((go_options){ .name = "teller", .stack_size = 4096 }), tell, &done);
-    while (!done)
+    while (!__atomic_load_n(&done, __ATOMIC_ACQUIRE))
         go_sleep(GO_MILLISECOND);
     CHECK_CONTAINS(text, "[running] \"teller\":");
     CHECK_CONTAINS(text, "\ntell()\n");
@@ -176,20 +176,20 @@ static void one_of_many(void)
 
 TEST(folded)
 {
-    for (int i = 0; i < 1000; i++)
+    for (int i = 0; i < 200; i++)
         go(one_of_many);
-    until_asleep("[sleep]: 1000 alike: ");
+    until_asleep("[sleep]: 200 alike: ");
     CHECK_EQ(count(text, "one_of_many()"), 1);
-    const char *e = entry(text, "1000 alike");
+    const char *e = entry(text, "200 alike");
     CHECK_CONTAINS(e, "\none_of_many()\n");
     CHECK_CONTAINS(e, " ...\n");
 }
 
-static volatile int stop;
+static int stop;
 
 static __attribute__((noinline)) void spin(void)
 {
-    while (!stop)
+    while (!__atomic_load_n(&stop, __ATOMIC_ACQUIRE))
         __asm__ volatile("");
 }
 
@@ -208,7 +208,7 @@ TEST(running_elsewhere)
     while (!__atomic_load_n(&running, __ATOMIC_ACQUIRE))
         go_sleep(GO_MILLISECOND);
     const char *e = entry(traceback(), "\"hog\"");
-    stop = 1;
+    __atomic_store_n(&stop, 1, __ATOMIC_RELEASE);
     CHECK_CONTAINS(e, "goroutine N [running] \"hog\":\n");
 #ifdef __SANITIZE_THREAD__
     CHECK_CONTAINS(e, "stack unavailable");

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: MIT
+// The sanitizers see through goroutines: each CHILD has one bug, or none, and the report names it.
+#include <goroutine.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "test.h"
+
+#if defined(__SANITIZE_THREAD__)
+#define UNDER_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define UNDER_TSAN 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define UNDER_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define UNDER_ASAN 1
+#endif
+#endif
+
+static go_waitgroup done;
+
+/* --- races --- */
+
+static int plain;
+
+static void add(int n)
+{
+    plain += n;
+    go_waitgroup_done(&done);
+}
+
+CHILD(race)
+{
+    go_waitgroup_add(&done, 8);
+    for (int i = 0; i < 8; i++)
+        go(add, i);
+    go_waitgroup_wait(&done);
+}
+
+static int launched_with;
+
+static void look(const int *value)
+{
+    launched_with = *value; /* written before the launch: no race */
+    go_waitgroup_done(&done);
+}
+
+static go_mutex lock;
+static int guarded;
+
+static void add_guarded(int n)
+{
+    go_mutex_lock(&lock);
+    guarded += n;
+    go_mutex_unlock(&lock);
+    go_yield();
+    go_mutex_lock(&lock);
+    guarded -= n;
+    go_mutex_unlock(&lock);
+    go_waitgroup_done(&done);
+}
+
+static go_sem sem;
+static int handed;
+
+static void take(void)
+{
+    go_sem_acquire(&sem, 1);
+    handed++;
+    go_waitgroup_done(&done);
+}
+
+static go_once once;
+static int made;
+
+static void make(void *arg)
+{
+    made = *(int *)arg;
+}
+
+static void use(void)
+{
+    int n = 7;
+    go_once_do(&once, make, &n);
+    if (made != 7)
+        abort();
+    go_waitgroup_done(&done);
+}
+
+/* Everything the library says orders memory does. */
+CHILD(ordered)
+{
+    int value = 5;
+    go_waitgroup_add(&done, 1);
+    go(look, &value);
+    go_waitgroup_wait(&done);
+    value = launched_with;
+    go_waitgroup_add(&done, 100);
+    for (int i = 0; i < 100; i++)
+        go(add_guarded, i);
+    go_waitgroup_wait(&done);
+    if (guarded != 0)
+        abort();
+    go_sem_init(&sem, 0);
+    go_waitgroup_add(&done, 1);
+    go(take);
+    handed = 1;
+    go_sem_release(&sem, 1);
+    go_waitgroup_wait(&done);
+    if (handed != 2)
+        abort();
+    go_waitgroup_add(&done, 8);
+    for (int i = 0; i < 8; i++)
+        go(use);
+    go_waitgroup_wait(&done);
+}
+
+TEST(race_is_seen)
+{
+#ifndef UNDER_TSAN
+    SKIP("not built with -fsanitize=thread");
+#endif
+    struct test_result r = test_run_child("race", NULL);
+    CHECK_EQ(r.status, 66);
+    CHECK_CONTAINS(r.output, "WARNING: ThreadSanitizer: data race");
+    CHECK_CONTAINS(r.output, "add ");
+    CHECK_CONTAINS(r.output, "sanitizer_test.c");
+}
+
+TEST(no_race_is_invented)
+{
+    struct test_result r = test_run_child("ordered", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "");
+}
+
+/* --- memory --- */
+
+static void read_later(const int *p)
+{
+    go_sleep(GO_MILLISECOND);
+    plain = *p;
+    go_waitgroup_done(&done);
+}
+
+static __attribute__((noinline)) void launch_with_local(int n)
+{
+    int local = n;
+    go(read_later, &local);
+}
+
+CHILD(use_after_return)
+{
+    go_waitgroup_add(&done, 1);
+    launch_with_local(3);
+    go_waitgroup_wait(&done);
+}
+
+static void launch_from_goroutine(void)
+{
+    launch_with_local(4);
+}
+
+CHILD(use_after_return_of_a_goroutine)
+{
+    go_waitgroup_add(&done, 1);
+    go(launch_from_goroutine);
+    go_waitgroup_wait(&done);
+}
+
+CHILD(use_after_free)
+{
+    int *p = malloc(sizeof *p);
+    go_waitgroup_add(&done, 1);
+    go(read_later, p);
+    free(p);
+    go_waitgroup_wait(&done);
+}
+
+static void past_the_end(volatile int n)
+{
+    char buffer[16];
+    memset(buffer, 0, (size_t)n);
+    __asm__ volatile("" ::"r"(buffer) : "memory");
+    go_waitgroup_done(&done);
+}
+
+CHILD(overflow_of_a_local)
+{
+    go_waitgroup_add(&done, 1);
+    go(past_the_end, 17);
+    go_waitgroup_wait(&done);
+}
+
+/* Locals of goroutines that wait, end, and use each other's stacks again. */
+static void with_locals(int n)
+{
+    volatile char buffer[512];
+    for (int i = 0; i < 512; i++)
+        buffer[i] = (char)n;
+    go_yield();
+    for (int i = 0; i < 512; i++)
+        if (buffer[i] != (char)n)
+            abort();
+    go_waitgroup_done(&done);
+}
+
+static void ends_deep(int depth)
+{
+    volatile char buffer[128];
+    buffer[0] = (char)depth;
+    if (depth > 0)
+        ends_deep(depth - 1);
+    if (depth == 0) {
+        go_waitgroup_done(&done);
+        go_exit(); /* the frames above are left without returning */
+    }
+    buffer[1] = buffer[0];
+}
+
+CHILD(clean_stacks)
+{
+    for (int round = 0; round < 20; round++) {
+        go_waitgroup_add(&done, 60);
+        for (int i = 0; i < 30; i++) {
+            go(with_locals, i);
+            go(ends_deep, i);
+        }
+        go_waitgroup_wait(&done);
+    }
+}
+
+TEST(memory_errors_are_seen)
+{
+#ifndef UNDER_ASAN
+    SKIP("not built with -fsanitize=address");
+#endif
+    const char *options = "ASAN_OPTIONS=detect_stack_use_after_return=1:detect_leaks=0";
+    struct test_result r = test_run_child("use_after_return", options, NULL);
+    CHECK(r.status != 0);
+    CHECK_CONTAINS(r.output, "stack-use-after-return");
+    CHECK_CONTAINS(r.output, "read_later");
+    r = test_run_child("use_after_return_of_a_goroutine", options, NULL);
+    CHECK(r.status != 0);
+    CHECK_CONTAINS(r.output, "stack-use-after-return");
+    r = test_run_child("use_after_free", options, NULL);
+    CHECK(r.status != 0);
+    CHECK_CONTAINS(r.output, "heap-use-after-free");
+    CHECK_CONTAINS(r.output, "read_later");
+    r = test_run_child("overflow_of_a_local", options, NULL);
+    CHECK(r.status != 0);
+    CHECK_CONTAINS(r.output, "stack-buffer-overflow");
+    CHECK_CONTAINS(r.output, "past_the_end");
+}
+
+TEST(no_memory_error_is_invented)
+{
+    struct test_result r = test_run_child(
+        "clean_stacks", "ASAN_OPTIONS=detect_stack_use_after_return=1:detect_leaks=0", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "");
+}
