@@ -11,8 +11,8 @@
 #pragma once
 
 #include <goroutine/chan.h>
-#include <goroutine/debug.h>
 #include <goroutine/child.h>
+#include <goroutine/debug.h>
 #include <goroutine/errno.h>
 #include <goroutine/go.h>
 #include <goroutine/io.h>
@@ -20,5 +20,6 @@
 #include <goroutine/log.h>
 #include <goroutine/scope.h>
 #include <goroutine/select.h>
+#include <goroutine/signal.h>
 #include <goroutine/sync.h>
 #include <goroutine/time.h>

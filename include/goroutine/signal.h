@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* Signals as values on channels. */
+#pragma once
+
+#include <goroutine/chan.h>
+
+#include <signal.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * From now on each of the signals, given by their numbers and a final 0, is sent to c when it comes. What it did before by default
+ * it does no more; a handler that the program had installed is still called. Several channels may listen to one signal.
+ * Nobody waits for a full channel: it misses the signal, so one place per signal that must not be missed is the least. Keeps a
+ * reference to c. Returns 0; -EINVAL for a NULL channel, no signal, what is no signal, or one that cannot be caught so (SIGKILL,
+ * SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL); -ENOMEM, -EMFILE. Never parks; from any thread.
+ */
+int go_signal_notify(go_chan(int) c, int signo, ...);
+
+/* c gets no more signals; its reference is given back. Signals that nobody listens to any more do what they did before. Returns 0,
+ * or -ENOENT if c did not listen. Never parks; from any thread. */
+int go_signal_stop(go_chan(int) c);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: MIT
+// Signals on channels.
+//
+// Problem. A signal handler may call next to nothing, and interrupts anything: malloc, a lock's holder, a section. And the program may
+// have handlers of its own.
+//
+// Rejected. signalfd, and a thread in sigwait: both want the signal blocked in every thread, the program's own included, and in
+// whatever they execute.
+//
+// The way. The handler counts the signal and writes to an eventfd, as is allowed, and then calls the handler that was there before.
+// A goroutine of the library waits for the eventfd, as others for theirs, and sends to the channels without waiting. It is there
+// while anybody listens; so a program that waits for signals only is not taken for a deadlock, and one that has stopped listening is.
+#include <goroutine/io.h>
+#include <goroutine/signal.h>
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+
+#include "io/io.h"
+#include "sched/fatal.h"
+#include "sched/sched.h"
+#include "sched/section.h"
+
+#define SIGNALS 65
+
+struct listener {
+    struct listener *next; /* under lock */
+    struct go_channel *c;  /* constant; one reference */
+    uint64_t number;       /* constant; in order of arrival */
+    uint64_t mask[2];      /* under lock */
+};
+
+static struct {
+    struct lock lock;
+    struct listener *first; /* under lock; in order of their numbers */
+    uint64_t numbers;       /* under lock */
+    int listeners[SIGNALS]; /* under lock: of each signal */
+    bool running;           /* under lock: the goroutine is there */
+} table = { .lock = LOCK_INIT(RANK_CHILD) };
+
+/* What the handler touches. */
+static _Atomic uint32_t pending[SIGNALS];
+static struct sigaction before[SIGNALS]; /* written before the handler is installed */
+static _Atomic int wake_fd = -1;         /* for ever, once it is there */
+
+static bool listens(const struct listener *l, int signo)
+{
+    return l->mask[signo / 64] >> (signo % 64) & 1;
+}
+
+static void on_signal(int signo, siginfo_t *info, void *context)
+{
+    const struct sigaction *old = &before[signo];
+    uint64_t one = 1;
+    atomic_fetch_add_explicit(&pending[signo], 1, memory_order_release); /* pairs with the exchange in deliver */
+    SYSCALL3(SYS_write, load_relaxed(&wake_fd), &one, sizeof one);
+    if (old->sa_flags & SA_SIGINFO)
+        old->sa_sigaction(signo, info, context);
+    else if (old->sa_handler != SIG_DFL && old->sa_handler != SIG_IGN && old->sa_handler != quit_handler)
+        old->sa_handler(signo);
+}
+
+/* --- the goroutine --- */
+
+/* The first listener to signo behind `number`, with a reference for the caller. */
+static struct go_channel *next_listener(int signo, uint64_t *number)
+{
+    struct go_channel *c = NULL;
+    struct m *mp = section_enter();
+    lock_take(&table.lock);
+    for (struct listener *l = table.first; l; l = l->next)
+        if (l->number > *number && listens(l, signo)) {
+            c = go_chan_ref_(l->c);
+            *number = l->number;
+            break;
+        }
+    lock_release(&table.lock);
+    section_leave(mp);
+    return c;
+}
+
+static void deliver(int signo)
+{
+    uint32_t n = atomic_exchange_explicit(&pending[signo], 0, memory_order_acquire);
+    for (; n > 0; n--) {
+        struct go_channel *c;
+        uint64_t number = 0;
+        while ((c = next_listener(signo, &number))) {
+            go_chan_try_send_(c, &signo);
+            go_chan_unref_(c);
+        }
+    }
+}
+
+/* False, and gone, if nobody listens. */
+static bool wanted(void)
+{
+    struct m *mp = section_enter();
+    lock_take(&table.lock);
+    bool more = table.first != NULL;
+    table.running = more;
+    lock_release(&table.lock);
+    section_leave(mp);
+    return more;
+}
+
+static void forward(void *arg)
+{
+    uint64_t count;
+    (void)arg;
+    while (wanted()) {
+        go_read(load_relaxed(&wake_fd), &count, sizeof count);
+        for (int signo = 1; signo < SIGNALS; signo++)
+            if (load_relaxed(&pending[signo]))
+                deliver(signo);
+    }
+}
+
+static void start_forwarding(void)
+{
+    static const struct go_site site = { .file = __FILE__, .function = "go_signal_notify", .line = __LINE__ };
+    struct m *mp = section_enter();
+    lock_take(&table.lock);
+    bool start = !table.running && table.first;
+    if (start)
+        table.running = true;
+    lock_release(&table.lock);
+    if (start)
+        newproc_internal(mp, forward, NULL, &site, G_SYSTEM);
+    section_leave(mp);
+}
+
+static void wake_forwarder(void)
+{
+    uint64_t one = 1;
+    SYSCALL3(SYS_write, load_relaxed(&wake_fd), &one, sizeof one);
+}
+
+/* --- listeners --- */
+
+static bool can_be_caught(int signo)
+{
+    switch (signo) {
+    case SIGKILL:
+    case SIGSTOP:
+    case SIGSEGV:
+    case SIGBUS:
+    case SIGFPE:
+    case SIGILL:
+    case 32: /* the C library's own */
+    case 33:
+        return false;
+    default:
+        return signo > 0 && signo < SIGNALS;
+    }
+}
+
+/* Both under lock, on a system stack. */
+static void install_locked(int signo)
+{
+    struct sigaction action = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART };
+    sigaction(signo, NULL, &before[signo]);
+    action.sa_mask = before[signo].sa_mask;
+    action.sa_flags |= before[signo].sa_flags & (SA_NOCLDSTOP | SA_NOCLDWAIT);
+    sigaction(signo, &action, NULL);
+}
+
+static void uninstall_locked(int signo)
+{
+    struct sigaction now;
+    sigaction(signo, NULL, &now);
+    /* If the program has installed another one since, that one stays. */
+    if ((now.sa_flags & SA_SIGINFO) && now.sa_sigaction == on_signal)
+        sigaction(signo, &before[signo], NULL);
+}
+
+struct change {
+    struct go_channel *c;
+    uint64_t mask[2];
+    int error;
+    bool last;
+};
+
+static int open_wake_fd(void)
+{
+    if (load_relaxed(&wake_fd) >= 0)
+        return 0;
+    long fd = SYSCALL2(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (fd < 0)
+        return (int)fd;
+    int none = -1;
+    if (!cas_acq_rel(&wake_fd, &none, (int)fd))
+        SYSCALL1(SYS_close, fd);
+    else
+        netpoll_fresh((int)fd, KIND_PIPE);
+    return 0;
+}
+
+/* On a system stack. */
+static void listen_to(void *arg)
+{
+    struct change *change = arg;
+    struct listener *fresh = calloc(1, sizeof *fresh), **at = &table.first, *l;
+    if (!fresh) {
+        change->error = -ENOMEM;
+        return;
+    }
+    lock_take(&table.lock);
+    while ((l = *at) && l->c != change->c)
+        at = &l->next;
+    if (!l) {
+        l = *at = fresh;
+        l->c = go_chan_ref_(change->c);
+        l->number = ++table.numbers;
+        fresh = NULL;
+    }
+    for (int signo = 1; signo < SIGNALS; signo++)
+        if ((change->mask[signo / 64] >> (signo % 64) & 1) && !listens(l, signo)) {
+            l->mask[signo / 64] |= 1ull << (signo % 64);
+            if (table.listeners[signo]++ == 0)
+                install_locked(signo);
+        }
+    lock_release(&table.lock);
+    free(fresh);
+}
+
+/* On a system stack. The caller gives the reference back. */
+static void stop_listening(void *arg)
+{
+    struct change *change = arg;
+    struct listener *l = NULL;
+    lock_take(&table.lock);
+    for (struct listener **at = &table.first; *at; at = &(*at)->next)
+        if ((*at)->c == change->c) {
+            l = *at;
+            *at = l->next;
+            break;
+        }
+    for (int signo = 1; l && signo < SIGNALS; signo++)
+        if (listens(l, signo) && --table.listeners[signo] == 0)
+            uninstall_locked(signo);
+    change->last = l && !table.first;
+    lock_release(&table.lock);
+    change->error = l ? 0 : -ENOENT;
+    free(l);
+}
+
+/* In a section, for the locks. */
+static int apply(void (*fn)(void *), struct change *change)
+{
+    struct m *mp = section_enter();
+    system_stack_call(fn, change);
+    section_leave(mp);
+    return change->error;
+}
+
+GO_EXPORT int go_signal_notify(go_chan(int) c, int signo, ...)
+{
+    struct change change = { .c = (struct go_channel *)c };
+    io_enter();
+    if (!c || signo == 0)
+        return -EINVAL;
+    va_list args;
+    va_start(args, signo);
+    for (; signo != 0 && change.error == 0; signo = va_arg(args, int)) {
+        if (!can_be_caught(signo))
+            change.error = -EINVAL;
+        else
+            change.mask[signo / 64] |= 1ull << (signo % 64);
+    }
+    va_end(args);
+    if (change.error == 0)
+        change.error = open_wake_fd();
+    if (change.error == 0 && apply(listen_to, &change) == 0)
+        start_forwarding();
+    return change.error;
+}
+
+GO_EXPORT int go_signal_stop(go_chan(int) c)
+{
+    struct change change = { .c = (struct go_channel *)c };
+    if (apply(stop_listening, &change) < 0)
+        return change.error;
+    go_chan_unref_(change.c);
+    if (change.last)
+        wake_forwarder();
+    return 0;
+}

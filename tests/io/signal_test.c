@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: MIT
+// Signals on channels.
+#include <goroutine.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "test.h"
+
+TEST(notify)
+{
+    chan(int) c = chan_make(int, 4);
+    int signo = 0;
+    CHECK_EQ(go_signal_notify(c, SIGUSR1, SIGUSR2, 0), 0);
+    kill(getpid(), SIGUSR1);
+    CHECK_EQ(chan_recv(c, &signo), 1);
+    CHECK_EQ(signo, SIGUSR1);
+    raise(SIGUSR2);
+    CHECK_EQ(chan_recv(c, &signo), 1);
+    CHECK_EQ(signo, SIGUSR2);
+    for (int i = 0; i < 100; i++) {
+        raise(SIGUSR1);
+        CHECK_EQ(chan_recv(c, &signo), 1);
+    }
+    CHECK_EQ(go_signal_stop(c), 0);
+    CHECK_EQ(go_signal_stop(c), -ENOENT);
+    chan_unref(c);
+}
+
+/* A channel that is full misses signals; nobody waits for it. Others get theirs. */
+TEST(several_listeners)
+{
+    chan(int) a = chan_make(int, 1), b = chan_make(int, 64), unbuffered = chan_make(int, 0);
+    int signo;
+    CHECK_EQ(go_signal_notify(unbuffered, SIGUSR1, 0), 0);
+    CHECK_EQ(go_signal_notify(a, SIGUSR1, 0), 0);
+    CHECK_EQ(go_signal_notify(b, SIGUSR1, SIGHUP, 0), 0);
+    CHECK_EQ(go_signal_notify(b, SIGUSR1, 0), 0); /* twice is once */
+    for (int i = 0; i < 5; i++) {
+        raise(i == 4 ? SIGHUP : SIGUSR1);
+        CHECK_EQ(chan_recv(b, &signo), 1);
+        CHECK_EQ(signo, i == 4 ? SIGHUP : SIGUSR1);
+    }
+    CHECK_EQ(chan_len(a), 1);
+    CHECK_EQ(chan_len(b), 0);
+    CHECK_EQ(go_signal_stop(a), 0);
+    CHECK_EQ(chan_recv(a, &signo), 1);
+    raise(SIGUSR1);
+    CHECK_EQ(chan_recv(b, &signo), 1);
+    CHECK_EQ(chan_len(a), 0);
+    go_signal_stop(b);
+    go_signal_stop(unbuffered);
+    chan_unref(a);
+    chan_unref(b);
+    chan_unref(unbuffered);
+}
+
+static volatile sig_atomic_t handled, informed;
+
+static void handler(int signo)
+{
+    handled = signo;
+}
+
+static void informed_handler(int signo, siginfo_t *info, void *context)
+{
+    (void)context;
+    informed = info->si_signo == signo && info->si_pid == getpid();
+}
+
+TEST(handlers_are_respected)
+{
+    chan(int) c = chan_make(int, 4);
+    int signo;
+    struct sigaction now;
+    signal(SIGUSR1, handler);
+    struct sigaction action = { .sa_sigaction = informed_handler, .sa_flags = SA_SIGINFO };
+    sigaction(SIGUSR2, &action, NULL);
+    go_signal_notify(c, SIGUSR1, SIGUSR2, 0);
+    raise(SIGUSR1);
+    CHECK_EQ(chan_recv(c, &signo), 1);
+    CHECK_EQ(handled, SIGUSR1);
+    kill(getpid(), SIGUSR2);
+    CHECK_EQ(chan_recv(c, &signo), 1);
+    CHECK_EQ(informed, 1);
+    go_signal_stop(c);
+    sigaction(SIGUSR1, NULL, &now);
+    CHECK(now.sa_handler == handler);
+    handled = 0;
+    raise(SIGUSR1);
+    CHECK_EQ(handled, SIGUSR1);
+    CHECK_EQ(chan_try_recv(c, &signo), -EAGAIN);
+    signal(SIGUSR1, SIG_DFL);
+    signal(SIGUSR2, SIG_DFL);
+    chan_unref(c);
+}
+
+TEST(misuse)
+{
+    chan(int) c = chan_make(int, 1);
+    CHECK_EQ(go_signal_notify(NULL, SIGUSR1, 0), -EINVAL);
+    CHECK_EQ(go_signal_notify(c, 0), -EINVAL);
+    CHECK_EQ(go_signal_notify(c, SIGKILL, 0), -EINVAL);
+    CHECK_EQ(go_signal_notify(c, SIGUSR1, SIGSTOP, 0), -EINVAL);
+    CHECK_EQ(go_signal_notify(c, SIGUSR1, 4711, 0), -EINVAL);
+    CHECK_EQ(go_signal_notify(c, -1, 0), -EINVAL);
+    struct sigaction now;
+    sigaction(SIGUSR1, NULL, &now);
+    CHECK(now.sa_handler == SIG_DFL);
+    chan_unref(c);
+}
+
+static void work(int *done)
+{
+    while (!__atomic_load_n(done, __ATOMIC_RELAXED))
+        go_yield();
+}
+
+TEST(beside_work)
+{
+    chan(int) c = chan_make(int, 16);
+    int done = 0, signo, got = 0;
+    go_waitgroup none = { 0 };
+    (void)none;
+    go_signal_notify(c, SIGUSR1, 0);
+    for (int i = 0; i < 4; i++)
+        go(work, &done);
+    for (int i = 0; i < 20; i++) {
+        raise(SIGUSR1);
+        got += chan_recv(c, &signo);
+    }
+    CHECK_EQ(got, 20);
+    __atomic_store_n(&done, 1, __ATOMIC_RELAXED);
+    go_signal_stop(c);
+    chan_unref(c);
+}
+
+/* While somebody listens, nobody is deadlocked; a notified SIGQUIT prints nothing and ends nothing. */
+CHILD(waits_for_quit)
+{
+    chan(int) c = chan_make(int, 1);
+    int signo = 0;
+    go_signal_notify(c, SIGQUIT, SIGTERM, 0);
+    if (fork() == 0) {
+        usleep(30000);
+        kill(getppid(), SIGQUIT);
+        _exit(0);
+    }
+    chan_recv(c, &signo);
+    printf("%d\n", signo == SIGQUIT);
+}
+
+TEST(quit_and_no_deadlock)
+{
+    struct test_result r = test_run_child("waits_for_quit", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "1\n");
+}
+
+CHILD(stopped_listening)
+{
+    chan(int) c = chan_make(int, 1);
+    int signo;
+    go_signal_notify(c, SIGUSR1, 0);
+    raise(SIGUSR1);
+    chan_recv(c, &signo);
+    go_signal_stop(c);
+    chan_recv(c, &signo);
+}
+
+TEST(deadlock_after_stop)
+{
+    struct test_result r = test_run_child("stopped_listening", NULL);
+    CHECK_EQ(r.status, 2);
+    CHECK_CONTAINS(r.output, "all goroutines are asleep - deadlock!");
+}
