@@ -12,6 +12,7 @@ void (*quit_handler)(int);
 
 #include "base/options.h"
 #include "sched/sched.h"
+#include "sched/section.h"
 
 struct report {
     const char *format;
@@ -86,6 +87,7 @@ GO_EXPORT _Noreturn void go_fatal(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
+    section_leave(section_enter()); /* it may be the first call: the environment is read, and main is goroutine 1 */
     fatal_v(format, args);
 }
 
