@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: MIT
+// All goroutines are asleep: reported when it is so, and only then.
+#include <goroutine.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "test.h"
+
+#define DEADLOCK "fatal error: all goroutines are asleep - deadlock!"
+
+static go_sem never, gate;
+static go_mutex mutex;
+static go_waitgroup waitgroup;
+
+static void sleeps_for_ever(void)
+{
+    go_sem_acquire(&never, 1);
+}
+
+static void check_deadlock(const char *child, const char *what)
+{
+    static const char *const procs[] = { "GOMAXPROCS=1", "GOMAXPROCS=3" };
+    for (int i = 0; i < 2; i++) {
+        struct test_result r = test_run_child(child, procs[i], "GOTRACEBACK=all", NULL);
+        CHECK_EQ(r.status, 2);
+        CHECK_CONTAINS(r.output, DEADLOCK);
+        CHECK_CONTAINS(r.output, what);
+    }
+}
+
+CHILD(main_alone)
+{
+    sleeps_for_ever();
+}
+
+CHILD(main_and_others)
+{
+    go_with((go_options){ .name = "sleeper" }, sleeps_for_ever);
+    go_waitgroup_add(&waitgroup, 1);
+    go_waitgroup_wait(&waitgroup);
+}
+
+CHILD(mutex_twice)
+{
+    go_mutex_lock(&mutex);
+    go_mutex_lock(&mutex);
+}
+
+CHILD(after_timers)
+{
+    go(sleeps_for_ever);
+    go_sleep(5 * GO_MILLISECOND);
+    sleeps_for_ever();
+}
+
+static void locked(void)
+{
+    go_lock_thread();
+    go_sem_release(&gate, 1);
+    sleeps_for_ever();
+}
+
+CHILD(main_locked)
+{
+    go_lock_thread();
+    sleeps_for_ever();
+}
+
+CHILD(others_locked)
+{
+    for (int i = 0; i < 3; i++)
+        go(locked);
+    go_sem_acquire(&gate, 3);
+    sleeps_for_ever();
+}
+
+static void ends_locked(void)
+{
+    go_lock_thread();
+    go_yield();
+}
+
+CHILD(after_threads_have_ended)
+{
+    for (int i = 0; i < 3; i++)
+        go(ends_locked);
+    go_sleep(2 * GO_MILLISECOND);
+    sleeps_for_ever();
+}
+
+static void blocks(void)
+{
+    go_block_enter();
+    usleep(30000);
+    go_block_leave();
+}
+
+CHILD(after_blocking_calls)
+{
+    go(blocks);
+    go_yield();
+    sleeps_for_ever();
+}
+
+CHILD(main_exits)
+{
+    go_exit();
+}
+
+static void brief(void)
+{
+    go_sleep(5 * GO_MILLISECOND);
+    printf("the others went on\n");
+    fflush(stdout);
+}
+
+CHILD(main_exits_first)
+{
+    go(brief);
+    go_exit();
+}
+
+CHILD(main_exits_locked)
+{
+    go(brief);
+    go_lock_thread();
+    go_exit();
+}
+
+static void *calls_once(void *arg)
+{
+    (void)arg;
+    go_count();
+    usleep(30000);
+    return NULL;
+}
+
+CHILD(when_the_last_thread_ends)
+{
+    pthread_t thread;
+    go_count();
+    if (pthread_create(&thread, NULL, calls_once, NULL) != 0)
+        exit(9);
+    sleeps_for_ever();
+}
+
+TEST(everybody_sleeps)
+{
+    check_deadlock("main_alone", "goroutine 1 [semacquire]:");
+    check_deadlock("main_and_others", "goroutine 1 [sync.WaitGroup.Wait]:");
+    check_deadlock("main_and_others", "[semacquire] \"sleeper\":");
+    check_deadlock("mutex_twice", "goroutine 1 [sync.Mutex.Lock]:");
+    check_deadlock("after_timers", "goroutine 1 [semacquire]:");
+}
+
+TEST(locked_threads)
+{
+    check_deadlock("main_locked", "goroutine 1 [semacquire");
+    check_deadlock("others_locked", "goroutine 1 [semacquire");
+    check_deadlock("after_threads_have_ended", "goroutine 1 [semacquire");
+}
+
+TEST(blocking_calls_end_first)
+{
+    check_deadlock("after_blocking_calls", "goroutine 1 [semacquire");
+}
+
+TEST(main_ends_by_exit)
+{
+    check_deadlock("main_exits", "");
+    check_deadlock("main_exits_first", "the others went on\n");
+    check_deadlock("main_exits_locked", "the others went on\n");
+}
+
+TEST(plain_threads_count_until_they_end)
+{
+    check_deadlock("when_the_last_thread_ends", "goroutine 1 [semacquire");
+}
+
+TEST(preempt_off)
+{
+    struct test_result r = test_run_child("after_blocking_calls", "GODEBUG=preempt=0", "GOMAXPROCS=1", NULL);
+    CHECK_EQ(r.status, 2);
+    CHECK_CONTAINS(r.output, DEADLOCK);
+}
+
+TEST(amount_of_traceback)
+{
+    struct test_result r = test_run_child("main_and_others", "GOTRACEBACK=none", NULL);
+    CHECK_EQ(r.status, 2);
+    CHECK_STR(r.output, DEADLOCK "\n");
+    r = test_run_child("main_and_others", "GOTRACEBACK=crash", NULL);
+    CHECK_EQ(r.status, 128 + 6);
+    CHECK_CONTAINS(r.output, DEADLOCK "\n");
+    CHECK_CONTAINS(r.output, "goroutine 1 [");
+}
+
+/* --- and not otherwise --- */
+
+static void *releases_late(void *arg)
+{
+    go_count(); /* known from here on */
+    go_sem_release(&gate, 1);
+    usleep(100000);
+    go_sem_release(arg, 1);
+    return NULL;
+}
+
+CHILD(a_thread_will_wake_us)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, releases_late, &never) != 0)
+        exit(9);
+    go_sem_acquire(&gate, 1);
+    go_lock_thread();
+    sleeps_for_ever();
+    puts("woken");
+}
+
+static void blocks_then_releases(void)
+{
+    go_sem_release(&gate, 1);
+    go_block_enter();
+    usleep(100000);
+    go_block_leave();
+    go_sem_release(&never, 1);
+}
+
+CHILD(a_blocking_call_will_wake_us)
+{
+    go(blocks_then_releases);
+    go_sem_acquire(&gate, 1);
+    sleeps_for_ever();
+    puts("woken");
+}
+
+static void sleeps_then_releases(void)
+{
+    go_sleep(100 * GO_MILLISECOND);
+    go_sem_release(&never, 1);
+}
+
+CHILD(a_timer_will_wake_us)
+{
+    go(sleeps_then_releases);
+    sleeps_for_ever();
+    puts("woken");
+}
+
+static void computes_then_releases(void)
+{
+    int64_t until = go_now() + 100 * GO_MILLISECOND;
+    while (go_now() < until)
+        ;
+    go_sem_release(&never, 1);
+}
+
+CHILD(a_hog_will_wake_us)
+{
+    go(computes_then_releases);
+    sleeps_for_ever();
+    puts("woken");
+}
+
+CHILD(a_deadline_will_wake_us)
+{
+    go_scope *s = go_scope_open();
+    go_scope_deadline(s, go_now() + 100 * GO_MILLISECOND);
+    go_scope_enter(s);
+    go_sem_acquire(&never, 1);
+    go_scope_leave(s);
+    go_scope_close(s);
+    puts("woken");
+}
+
+static void *main_of_all(void *arg)
+{
+    go(sleeps_then_releases);
+    go_sem_acquire(&never, 1);
+    puts("woken");
+    fflush(stdout);
+    return arg;
+}
+
+/* The first thread has not called yet, and may. */
+CHILD(only_a_thread_uses_goroutines)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, main_of_all, NULL) != 0)
+        exit(9);
+    pthread_join(thread, NULL);
+    usleep(20000);
+    go_count();
+}
+
+TEST(somebody_could_still_wake_us)
+{
+    static const char *const children[] = { "a_thread_will_wake_us", "a_blocking_call_will_wake_us",
+                                            "a_timer_will_wake_us", "a_hog_will_wake_us",
+                                            "a_deadline_will_wake_us", "only_a_thread_uses_goroutines" };
+    for (int i = 0; i < 12; i++) {
+        struct test_result r = test_run_child(children[i / 2], i % 2 ? "GOMAXPROCS=1" : "GOMAXPROCS=3", NULL);
+        CHECK_EQ(r.status, 0);
+        CHECK_STR(r.output, "woken\n");
+    }
+}

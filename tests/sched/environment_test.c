@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: MIT
+// What the environment says: GOMAXPROCS, the affinity mask, GODEBUG; and fork, signals, thread limits.
+// test: procs=2
+#include <goroutine.h>
+
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "test.h"
+
+CHILD(prints_maxprocs)
+{
+    printf("%d\n", go_maxprocs(0));
+}
+
+CHILD(one_cpu)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0)
+        exit(9);
+    int first = 0;
+    while (!CPU_ISSET(first, &set))
+        first++;
+    CPU_ZERO(&set);
+    CPU_SET(first, &set);
+    if (sched_setaffinity(0, sizeof set, &set) != 0)
+        exit(9);
+    printf("%d\n", go_maxprocs(0));
+}
+
+static const char *maxprocs_under(const char *variable)
+{
+    return test_run_child("prints_maxprocs", variable, NULL).output;
+}
+
+TEST(maxprocs_from_the_environment)
+{
+    CHECK_STR(maxprocs_under("GOMAXPROCS=3"), "3\n");
+    CHECK_STR(maxprocs_under("GOMAXPROCS=1"), "1\n");
+    CHECK_STR(maxprocs_under("GOMAXPROCS=64"), "64\n");
+    CHECK_STR(maxprocs_under("GOMAXPROCS=100000"), "4096\n");
+    /* What is no number above 0 is as if it were not there. */
+    const char *none = maxprocs_under("GOMAXPROCS=");
+    CHECK(atoi(none) >= 1);
+    CHECK_STR(maxprocs_under("GOMAXPROCS=0"), none);
+    CHECK_STR(maxprocs_under("GOMAXPROCS=-2"), none);
+    CHECK_STR(maxprocs_under("GOMAXPROCS=two"), none);
+    CHECK_STR(maxprocs_under("GOMAXPROCS=2x"), none);
+    CHECK(atoi(none) <= (int)sysconf(_SC_NPROCESSORS_CONF));
+}
+
+TEST(maxprocs_from_the_affinity_mask)
+{
+    CHECK_STR(test_run_child("one_cpu", "GOMAXPROCS=", NULL).output, "1\n");
+    CHECK_STR(test_run_child("one_cpu", "GOMAXPROCS=5", NULL).output, "5\n");
+}
+
+static void nothing(void)
+{
+}
+
+CHILD(some_work)
+{
+    for (int i = 0; i < 20; i++) {
+        go(nothing);
+        go_sleep(2 * GO_MILLISECOND);
+    }
+}
+
+TEST(schedtrace)
+{
+    struct test_result r = test_run_child("some_work", "GODEBUG=schedtrace=5", "GOMAXPROCS=3", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK(strncmp(r.output, "SCHED ", 6) == 0);
+    int lines = 0;
+    for (const char *at = r.output; *at; lines++) {
+        unsigned procs = 0, idle = 99, threads = 0, spinning = 99, idle_threads = 99, queue = 99, a, b, c;
+        long long ms = -1;
+        int n = sscanf(at, "SCHED %lldms: gomaxprocs=%u idleprocs=%u threads=%u spinningthreads=%u idlethreads=%u "
+                           "runqueue=%u [%u %u %u]",
+                       &ms, &procs, &idle, &threads, &spinning, &idle_threads, &queue, &a, &b, &c);
+        CHECK_EQ(n, 10);
+        CHECK_EQ(procs, 3);
+        CHECK(ms >= 0 && idle <= 3 && threads >= 1 && idle_threads <= threads && spinning <= 3);
+        at = strchr(at, '\n');
+        REQUIRE(at);
+        at++;
+    }
+    CHECK(lines >= 3);
+    r = test_run_child("some_work", "GODEBUG=schedtrace=5,scheddetail=1", "GOMAXPROCS=2", NULL);
+    CHECK_CONTAINS(r.output, "\n  P0: status=");
+    CHECK_CONTAINS(r.output, "\n  P1: status=");
+}
+
+TEST(unknown_keys_are_ignored)
+{
+    static const char *const values[] = { "GODEBUG=madvdontneed=1,,=,x,schedtrace,schedtrace=,preempt=x,guard=moat",
+                                          "GODEBUG=,", "GODEBUG=schedtrace=0", "GODEBUG=gctrace=1" };
+    for (int i = 0; i < 4; i++) {
+        struct test_result r = test_run_child("some_work", values[i], NULL);
+        CHECK_EQ(r.status, 0);
+        CHECK_STR(r.output, "");
+    }
+}
+
+/* --- fork --- */
+
+CHILD(child_of_fork_calls)
+{
+    go(nothing);
+    go_yield();
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        go(nothing);
+        _exit(0);
+    }
+    int status;
+    if (waitpid(pid, &status, 0) == pid && WIFEXITED(status))
+        printf("child: %d\n", WEXITSTATUS(status));
+    go(nothing);
+    go_sleep(GO_MILLISECOND);
+    puts("the parent goes on");
+}
+
+CHILD(child_of_fork_execs)
+{
+    go(nothing);
+    go_sleep(GO_MILLISECOND);
+    pid_t pid = fork();
+    if (pid == 0) {
+        execl("/bin/echo", "echo", "executed", (char *)NULL);
+        _exit(9);
+    }
+    int status;
+    waitpid(pid, &status, 0);
+    printf("child: %d\n", WEXITSTATUS(status));
+}
+
+CHILD(fork_before_the_first_call)
+{
+    pid_t pid = fork();
+    go(nothing);
+    go_sleep(GO_MILLISECOND);
+    if (pid == 0)
+        _exit(5);
+    int status;
+    waitpid(pid, &status, 0);
+    printf("child: %d\n", WEXITSTATUS(status));
+}
+
+TEST(fork_without_exec)
+{
+    struct test_result r = test_run_child("child_of_fork_calls", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_CONTAINS(r.output, "fatal error: the child of a fork may only call exec or _exit");
+    CHECK_CONTAINS(r.output, "child: 2\nthe parent goes on\n");
+    r = test_run_child("child_of_fork_execs", NULL);
+    CHECK_STR(r.output, "executed\nchild: 0\n");
+    r = test_run_child("fork_before_the_first_call", NULL);
+    CHECK_STR(r.output, "child: 5\n");
+}
+
+/* --- the program's own signal handlers --- */
+
+static volatile sig_atomic_t handled;
+static sigjmp_buf jump;
+static volatile int *volatile nowhere = (volatile int *)16;
+
+static void on_segv(int signo, siginfo_t *info, void *context)
+{
+    (void)context;
+    handled = signo == SIGSEGV && info->si_code > 0;
+    siglongjmp(jump, 1);
+}
+
+static void faults(void)
+{
+    for (volatile int i = 0; i < 3; i++) {
+        handled = 0;
+        if (sigsetjmp(jump, 1) == 0)
+            *nowhere = 1;
+        printf("%d", (int)handled);
+    }
+    printf("\n");
+    fflush(stdout);
+}
+
+static void handle_segv(void)
+{
+    struct sigaction action = { .sa_sigaction = on_segv, .sa_flags = SA_SIGINFO | SA_NODEFER };
+    sigaction(SIGSEGV, &action, NULL);
+}
+
+CHILD(handler_before)
+{
+    handle_segv();
+    go(faults);
+    go_sleep(5 * GO_MILLISECOND);
+    faults();
+}
+
+CHILD(handler_after)
+{
+    go_yield();
+    handle_segv();
+    go(faults);
+    go_sleep(5 * GO_MILLISECOND);
+    faults();
+}
+
+CHILD(fault_without_handler)
+{
+    go_yield();
+    *nowhere = 1;
+}
+
+CHILD(ignored_when_sent)
+{
+    signal(SIGSEGV, SIG_IGN);
+    go_yield();
+    kill(getpid(), SIGSEGV);
+    puts("ignored");
+}
+
+CHILD(dies_when_sent)
+{
+    go_yield();
+    kill(getpid(), SIGSEGV);
+    usleep(1000000);
+    puts("survived");
+}
+
+TEST(handlers_of_the_program)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    SKIP("the sanitizers have handlers of their own");
+#endif
+    CHECK_STR(test_run_child("handler_before", NULL).output, "111\n111\n");
+    CHECK_STR(test_run_child("handler_after", NULL).output, "111\n111\n");
+    CHECK_EQ(test_run_child("fault_without_handler", NULL).status, 128 + SIGSEGV);
+    CHECK_EQ(test_run_child("dies_when_sent", NULL).status, 128 + SIGSEGV);
+    CHECK_STR(test_run_child("ignored_when_sent", NULL).output, "ignored\n");
+}
+
+/* Signals that are blocked when the library starts stay so on its threads. */
+CHILD(waits_for_signal)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    for (int i = 0; i < 10; i++)
+        go(nothing);
+    go_sleep(5 * GO_MILLISECOND);
+    kill(getpid(), SIGUSR1);
+    int signo = 0;
+    sigwait(&set, &signo);
+    printf("%d\n", signo == SIGUSR1);
+}
+
+TEST(sigwait_works)
+{
+    struct test_result r = test_run_child("waits_for_signal", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "1\n");
+}
+
+/* --- no more threads --- */
+
+static int ends[2];
+
+static void blocks(void)
+{
+    char c;
+    go_block_enter();
+    while (read(ends[0], &c, 1) > 0)
+        ;
+    go_block_leave();
+}
+
+static void prints(void)
+{
+    puts("ran");
+    fflush(stdout);
+}
+
+/* The limit on address space stops new stacks of threads, for root too. */
+static void no_more_threads(void)
+{
+    char line[200];
+    long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    if (f && fgets(line, sizeof line, f))
+        pages = atol(line);
+    if (f)
+        fclose(f);
+    struct rlimit limit = { (rlim_t)pages * 4096 + 100000, (rlim_t)pages * 4096 + 100000 };
+    setrlimit(RLIMIT_AS, &limit);
+}
+
+CHILD(threads_run_out)
+{
+    if (pipe(ends) != 0)
+        exit(9);
+    go_yield();
+    usleep(20000);
+    go(blocks);
+    no_more_threads();
+    go_sleep(20 * GO_MILLISECOND);
+    puts("came back");
+}
+
+/* Main waits for the P that the blocked one's thread gives up, and there is no thread to run it. */
+TEST(out_of_threads_is_said)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    SKIP("the sanitizers need address space themselves");
+#endif
+    struct test_result r = test_run_child("threads_run_out", "GOMAXPROCS=1", NULL);
+    CHECK_EQ(r.status, 2);
+    CHECK_CONTAINS(r.output, "fatal error: out of threads: cannot create another one (errno 11)\n");
+}
+
+static void yields(void)
+{
+    for (int i = 0; i < 100; i++)
+        go_yield();
+    prints();
+}
+
+CHILD(one_thread_is_enough)
+{
+    go_yield();
+    no_more_threads();
+    for (int i = 0; i < 3; i++)
+        go(yields);
+    go_sleep(50 * GO_MILLISECOND);
+}
+
+TEST(work_goes_on_with_the_threads_there_are)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    SKIP("the sanitizers need address space themselves");
+#endif
+    struct test_result r = test_run_child("one_thread_is_enough", "GOMAXPROCS=4", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "ran\nran\nran\n");
+}
