@@ -248,9 +248,13 @@ bool m_start(struct p *pp, bool spinning, struct p *woken_by)
      * with a message when none of them runs. */
     if (spinning)
         atomic_fetch_sub_explicit(&sched.spinning, 1, memory_order_relaxed);
+    bool due = false;
+    int64_t now = os_now();
+    for (uint32_t i = 0, count = load_acquire(&sched.p_count); i < count && !due; i++)
+        due = load_relaxed(&load_acquire(&sched.ps[i])->timers.next) <= now;
     lock_take(&sched.lock);
     sched.thread_error = start.error;
-    if (runq_length(pp) == 0 && !load_relaxed(&pp->runnext))
+    if (runq_length(pp) == 0 && !load_relaxed(&pp->runnext) && sched.global.length == 0 && !due)
         p_idle_push_locked(pp);
     else {
         pp->link = sched.stranded_ps;
