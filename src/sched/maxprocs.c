@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 
+#include "base/options.h"
 #include "sched/fatal.h"
 #include "sched/runq.h"
 #include "sched/sched.h"
@@ -22,7 +23,8 @@ struct p *p_new_locked(void)
     struct p *pp = aligned_alloc(_Alignof(struct p), sizeof *pp);
     if (!pp)
         return NULL;
-    *pp = (struct p){ .id = id, .lock = LOCK_INIT(RANK_P), .random = (uint32_t)os_random() };
+    *pp = (struct p){ .id = id, .lock = LOCK_INIT(RANK_P), .random = (uint32_t)os_random(),
+                      .until_fair = options.fair_every };
     store_relaxed(&pp->timers.next, TIME_NEVER);
     store_relaxed(&sched.ps[id], pp);
     store_release(&sched.p_count, id + 1); /* pairs with the acquire of those who go through ps */

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: MIT
+// GOMAXPROCS while everything runs: nothing is lost, and no more run at once than may.
+#include <goroutine.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "test.h"
+
+static go_waitgroup running;
+static atomic_int stop, seen;
+
+TEST(returns_the_value_before)
+{
+    int first = go_maxprocs(0);
+    CHECK_EQ(go_maxprocs(3), first);
+    CHECK_EQ(go_maxprocs(-1), 3);
+    CHECK_EQ(go_maxprocs(5), 3);
+    CHECK_EQ(go_maxprocs(1), 5);
+    CHECK_EQ(go_maxprocs(1), 1);
+    CHECK_EQ(go_maxprocs(100000), 1);
+    CHECK_EQ(go_maxprocs(first), 4096);
+    CHECK_EQ(go_maxprocs(0), first);
+}
+
+static void tree(int depth)
+{
+    if (depth > 0) {
+        go(tree, depth - 1);
+        go(tree, depth - 1);
+    }
+    if (depth % 3 == 0)
+        go_yield();
+    if (depth % 4 == 1)
+        go_sleep(20000);
+    atomic_fetch_add(&seen, 1);
+    go_waitgroup_done(&running);
+}
+
+static void hogs_a_while(void)
+{
+    go_time until = go_now() + 12 * GO_MILLISECOND;
+    while (go_now() < until)
+        ;
+    atomic_fetch_add(&seen, 1);
+    go_waitgroup_done(&running);
+}
+
+TEST(changes_under_load)
+{
+    int first = go_maxprocs(0);
+    atomic_store(&seen, 0);
+    go_waitgroup_add(&running, 4 * 2047 + 8);
+    for (int i = 0; i < 8; i++) {
+        if (i % 2 == 0)
+            go(tree, 10);
+        go(hogs_a_while);
+    }
+    for (int i = 0; i < 60; i++) {
+        go_maxprocs(1 + i * 7 % 9);
+        go_yield();
+        if (i % 10 == 0)
+            go_sleep(GO_MILLISECOND);
+    }
+    go_waitgroup_wait(&running);
+    CHECK_EQ(seen, 4 * 2047 + 8);
+    go_maxprocs(first);
+}
+
+static void changes(int seed)
+{
+    for (int i = 0; i < 30; i++) {
+        go_maxprocs(1 + (i * 5 + seed) % 6);
+        go_yield();
+    }
+    go_waitgroup_done(&running);
+}
+
+static void *thread_changes(void *arg)
+{
+    (void)arg;
+    changes(3);
+    return NULL;
+}
+
+TEST(changed_by_many_at_once)
+{
+    int first = go_maxprocs(0);
+    pthread_t thread;
+    go_waitgroup_add(&running, 5);
+    REQUIRE(pthread_create(&thread, NULL, thread_changes, NULL) == 0);
+    for (int i = 0; i < 4; i++)
+        go(changes, i);
+    go_waitgroup_wait(&running);
+    pthread_join(thread, NULL);
+    go_maxprocs(first);
+}
+
+/* Sleepers' timers go along when their P goes. */
+static void sleeps(int i)
+{
+    CHECK_EQ(go_sleep((1 + i % 7) * GO_MILLISECOND), 0);
+    atomic_fetch_add(&seen, 1);
+    go_waitgroup_done(&running);
+}
+
+TEST(timers_of_ps_that_go)
+{
+    int first = go_maxprocs(8);
+    atomic_store(&seen, 0);
+    go_waitgroup_add(&running, 500);
+    for (int i = 0; i < 500; i++)
+        go(sleeps, i);
+    go_sleep(100000);
+    go_maxprocs(1);
+    go_waitgroup_wait(&running);
+    CHECK_EQ(seen, 500);
+    go_maxprocs(first);
+}
+
+static void locked_to_thread(void)
+{
+    go_lock_thread();
+    for (int i = 0; i < 50; i++) {
+        go_yield();
+        if (i % 5 == 0)
+            go_sleep(20000);
+    }
+    go_unlock_thread();
+    go_waitgroup_done(&running);
+}
+
+TEST(with_locked_threads)
+{
+    int first = go_maxprocs(0);
+    go_waitgroup_add(&running, 4);
+    for (int i = 0; i < 4; i++)
+        go(locked_to_thread);
+    for (int i = 0; i < 40; i++) {
+        go_maxprocs(1 + i % 5);
+        go_yield();
+    }
+    go_waitgroup_wait(&running);
+    go_maxprocs(first);
+}
+
+static atomic_int at_once, most;
+
+static void alone(void)
+{
+    while (!atomic_load(&stop)) {
+        int now = atomic_fetch_add(&at_once, 1) + 1;
+        if (now > atomic_load(&most))
+            atomic_store(&most, now);
+        for (int i = 0; i < 1000; i++)
+            __asm__ volatile("");
+        atomic_fetch_sub(&at_once, 1);
+        go_yield();
+    }
+    go_waitgroup_done(&running);
+}
+
+/* Main counts too: when go_maxprocs(1) has returned and the others have come to their next call, one runs at a time. */
+CHILD(fewer_means_fewer)
+{
+    go_waitgroup_add(&running, 3);
+    for (int i = 0; i < 3; i++)
+        go(alone);
+    go_sleep(2 * GO_MILLISECOND);
+    go_maxprocs(1);
+    for (int i = 0; i < 100; i++)
+        go_yield();
+    atomic_store(&most, 0);
+    for (int i = 0; i < 1000; i++) {
+        if (atomic_load(&at_once) > 0)
+            atomic_store(&most, 99);
+        go_yield();
+    }
+    atomic_store(&stop, 1);
+    go_waitgroup_wait(&running);
+    printf("at most %d\n", most);
+}
+
+TEST(after_less_no_more_run_at_once)
+{
+    struct test_result r = test_run_child("fewer_means_fewer", "GODEBUG=preempt=0", "GOMAXPROCS=4", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "at most 1\n");
+}

@@ -1,0 +1,429 @@
+// SPDX-License-Identifier: MIT
+// Who runs next, on which P, and that nobody who is ready is forgotten.
+#include <goroutine.h>
+
+#include <dirent.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "test.h"
+
+static go_waitgroup running;
+static atomic_int seen, stop;
+
+/* Children with one P and no hand-off print in an order that is certain. */
+static char order[1000];
+
+static void takes_turns(const char *name)
+{
+    for (int i = 0; i < 3; i++) {
+        strcat(order, name);
+        go_yield();
+    }
+    go_waitgroup_done(&running);
+}
+
+CHILD(yield_order)
+{
+    go_waitgroup_add(&running, 3);
+    go(takes_turns, "a");
+    go(takes_turns, "b");
+    go(takes_turns, "c");
+    go_waitgroup_wait(&running);
+    puts(order);
+}
+
+static void says(const char *name)
+{
+    strcat(order, name);
+    go_waitgroup_done(&running);
+}
+
+/* The one launched last runs next, the others in their order. */
+CHILD(launch_order)
+{
+    go_waitgroup_add(&running, 5);
+    go(says, "1");
+    go(says, "2");
+    go(says, "3");
+    go(says, "4");
+    go(says, "5");
+    go_waitgroup_wait(&running);
+    puts(order);
+}
+
+static void sleeps_until(go_time when, const char *name)
+{
+    go_sleep(when - go_now());
+    says(name);
+}
+
+CHILD(sleep_order)
+{
+    /* Far enough from each other for a machine that is busy otherwise. */
+    go_time now = go_now();
+    go_waitgroup_add(&running, 5);
+    go(sleeps_until, now + 30 * 6 * GO_MILLISECOND, "3");
+    go(sleeps_until, now + 10 * 6 * GO_MILLISECOND, "1");
+    go(sleeps_until, now + 50 * 6 * GO_MILLISECOND, "5");
+    go(sleeps_until, now + 20 * 6 * GO_MILLISECOND, "2");
+    go(sleeps_until, now + 40 * 6 * GO_MILLISECOND, "4");
+    go_waitgroup_wait(&running);
+    puts(order);
+}
+
+TEST(order_on_one_p)
+{
+    struct test_result r = test_run_child("yield_order", "GOMAXPROCS=1", "GODEBUG=preempt=0", NULL);
+    CHECK_STR(r.output, "cabcabcab\n");
+    r = test_run_child("launch_order", "GOMAXPROCS=1", "GODEBUG=preempt=0", NULL);
+    CHECK_STR(r.output, "51234\n");
+    r = test_run_child("sleep_order", "GOMAXPROCS=1", "GODEBUG=preempt=0", NULL);
+    CHECK_STR(r.output, "12345\n");
+}
+
+static int turns[4];
+
+static void counts_turns(int who)
+{
+    while (!atomic_load(&stop)) {
+        turns[who]++;
+        go_yield();
+    }
+    go_waitgroup_done(&running);
+}
+
+CHILD(yield_is_fair)
+{
+    go_waitgroup_add(&running, 4);
+    for (int i = 0; i < 4; i++)
+        go(counts_turns, i);
+    for (int i = 0; i < 1000; i++)
+        go_yield();
+    atomic_store(&stop, 1);
+    go_waitgroup_wait(&running);
+    for (int i = 0; i < 4; i++)
+        if (turns[i] < 900 || turns[i] > 1100)
+            printf("goroutine %d had %d turns of 1000\n", i, turns[i]);
+}
+
+TEST(yielders_take_turns)
+{
+    struct test_result r = test_run_child("yield_is_fair", "GOMAXPROCS=1", "GODEBUG=preempt=0", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "");
+}
+
+static go_sem to_a, to_b;
+
+static void answers(void)
+{
+    while (!atomic_load(&stop)) {
+        go_sem_acquire(&to_a, 1);
+        go_sem_release(&to_b, 1);
+    }
+    go_sem_release(&to_b, 1);
+    go_waitgroup_done(&running);
+}
+
+static void asks(void)
+{
+    while (!atomic_load(&stop)) {
+        go_sem_release(&to_a, 1);
+        go_sem_acquire(&to_b, 1);
+    }
+    go_sem_release(&to_a, 1);
+    go_waitgroup_done(&running);
+}
+
+static void ends_it(void)
+{
+    atomic_store(&stop, 1);
+    go_waitgroup_done(&running);
+}
+
+static void *submits_end(void *arg)
+{
+    (void)arg;
+    usleep(2000);
+    go(ends_it); /* to the global queue */
+    return NULL;
+}
+
+/* Two that hand a value to each other by way of runnext starve neither the ring nor the global queue. */
+CHILD(ping_pong_and_others)
+{
+    go_sem_init(&to_a, 0);
+    go_sem_init(&to_b, 0);
+    go_waitgroup_add(&running, 3);
+    go(asks);
+    go(answers);
+    go(ends_it); /* on the ring behind them */
+    go_waitgroup_wait(&running);
+    atomic_store(&stop, 0);
+    pthread_t thread;
+    go_waitgroup_add(&running, 3);
+    if (pthread_create(&thread, NULL, submits_end, NULL) != 0)
+        exit(9);
+    go(asks);
+    go(answers);
+    go_waitgroup_wait(&running);
+    pthread_join(thread, NULL);
+    puts("ended");
+}
+
+TEST(partners_do_not_starve_the_queues)
+{
+    struct test_result r = test_run_child("ping_pong_and_others", "GOMAXPROCS=1", "GODEBUG=preempt=0", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "ended\n");
+}
+
+static void adds_one(void)
+{
+    atomic_fetch_add(&seen, 1);
+    go_waitgroup_done(&running);
+}
+
+TEST(far_more_than_a_ring_holds)
+{
+    atomic_store(&seen, 0);
+    go_waitgroup_add(&running, 20000);
+    for (int i = 0; i < 20000; i++)
+        go(adds_one);
+    go_waitgroup_wait(&running);
+    CHECK_EQ(seen, 20000);
+}
+
+/* Each computes until all have begun, so each needs a P of its own: by theft, or by hand-off from hogs. */
+static atomic_int arrived;
+
+static void meets(int n)
+{
+    atomic_fetch_add(&arrived, 1);
+    while (atomic_load(&arrived) < n)
+        ;
+    go_waitgroup_done(&running);
+}
+
+TEST(work_spreads_over_all_ps)
+{
+    int n = go_maxprocs(0);
+    for (int round = 0; round < 5; round++) {
+        atomic_store(&arrived, 0);
+        go_waitgroup_add(&running, n);
+        for (int i = 0; i < n; i++)
+            go(meets, n);
+        go_waitgroup_wait(&running);
+    }
+}
+
+/* Whatever was learnt from launches that needed nobody's help, workers that switch all the time get the other P:
+ * with preempt=0 there is no other way for two to run at once. */
+static atomic_int at_once, both;
+
+static void works_in_small_steps(void)
+{
+    for (int i = 0; i < 200000 && !atomic_load(&both); i++) {
+        if (atomic_fetch_add(&at_once, 1) > 0)
+            atomic_store(&both, 1);
+        for (int j = 0; j < 300; j++)
+            __asm__ volatile("");
+        atomic_fetch_sub(&at_once, 1);
+        go_yield();
+    }
+    go_waitgroup_done(&running);
+}
+
+CHILD(other_p_helps)
+{
+    for (int i = 0; i < 3000; i++) {
+        go_waitgroup_add(&running, 1);
+        go(adds_one);
+        go_waitgroup_wait(&running);
+    }
+    go_waitgroup_add(&running, 4);
+    for (int i = 0; i < 4; i++)
+        go(works_in_small_steps);
+    go_waitgroup_wait(&running);
+    puts(both ? "both" : "one");
+}
+
+TEST(idle_ps_help_those_that_switch_fast)
+{
+    struct test_result r = test_run_child("other_p_helps", "GOMAXPROCS=2", "GODEBUG=preempt=0", NULL);
+    CHECK_STR(r.output, "both\n");
+}
+
+static void *thread_submits(void *arg)
+{
+    for (int i = 0; i < 2000; i++) {
+        go(adds_one);
+        if (i % 256 == 0)
+            usleep(100); /* let the others come to rest */
+    }
+    return arg;
+}
+
+TEST(submitted_by_threads)
+{
+    pthread_t threads[4];
+    atomic_store(&seen, 0);
+    go_waitgroup_add(&running, 8000);
+    for (int i = 0; i < 4; i++)
+        REQUIRE(pthread_create(&threads[i], NULL, thread_submits, NULL) == 0);
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL); /* main's thread blocks: its P is handed on */
+    go_waitgroup_wait(&running);
+    CHECK_EQ(seen, 8000);
+}
+
+/* No wake-up is lost though everybody comes to rest between any two. */
+static go_sem ball[8];
+
+static void passes_on(int i, int n, int rounds)
+{
+    for (int r = 0; r < rounds; r++) {
+        go_sem_acquire(&ball[i], 1);
+        if (r % 8 == 0)
+            go_sleep(30000);
+        go_sem_release(&ball[(i + 1) % n], 1);
+    }
+    go_waitgroup_done(&running);
+}
+
+static atomic_int known;
+
+struct player {
+    int i, n, rounds;
+};
+
+static void *thread_passes_on(void *arg)
+{
+    struct player *p = arg;
+    go_count();
+    atomic_fetch_add(&known, 1);
+    passes_on(p->i, p->n, p->rounds);
+    return NULL;
+}
+
+TEST(no_wake_up_is_lost)
+{
+    for (int i = 0; i < 8; i++)
+        go_sem_init(&ball[i], 0);
+    /* Three goroutines and two threads in a ring. */
+    pthread_t threads[2];
+    struct player players[2] = { { 1, 5, 200 }, { 3, 5, 200 } };
+    go_waitgroup_add(&running, 5);
+    for (int i = 0; i < 2; i++)
+        REQUIRE(pthread_create(&threads[i], NULL, thread_passes_on, &players[i]) == 0);
+    while (atomic_load(&known) < 2) /* until they have called the library nobody knows that they could wake others */
+        usleep(100);
+    for (int i = 0; i < 5; i += 2)
+        go(passes_on, i, 5, 200);
+    go_sem_release(&ball[0], 1);
+    go_waitgroup_wait(&running);
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+}
+
+/* Timed waits that are won by their partner just when the time comes: each wait ends once, sleeps never early. */
+static go_sem late;
+
+static void sleeps_exactly(void)
+{
+    while (!atomic_load(&stop)) {
+        go_scope *s = go_scope_open();
+        go_scope_enter(s);
+        go_scope_deadline(s, go_now() + 20000);
+        go_sem_acquire(&late, 1);
+        go_scope_leave(s);
+        go_scope_close(s);
+        go_time until = go_now() + 50000;
+        CHECK_EQ(go_sleep(50000), 0);
+        CHECK(go_now() >= until);
+    }
+    go_waitgroup_done(&running);
+}
+
+TEST(sleeps_are_not_cut_short_by_earlier_waits)
+{
+    go_sem_init(&late, 0);
+    atomic_store(&stop, 0);
+    go_waitgroup_add(&running, 4);
+    for (int i = 0; i < 4; i++)
+        go(sleeps_exactly);
+    for (int i = 0; i < 300; i++) {
+        go_sleep(20000);
+        go_sem_release(&late, 1);
+    }
+    atomic_store(&stop, 1);
+    go_sem_release(&late, 4);
+    go_waitgroup_wait(&running);
+}
+
+/* How often the other threads have gone to sleep: when all rest in the kernel, the number stays. */
+static long sleeps(void)
+{
+    long sum = 0, n;
+    char path[300], line[200];
+    DIR *tasks = opendir("/proc/self/task");
+    for (struct dirent *e; tasks && (e = readdir(tasks)) != NULL;) {
+        if (e->d_name[0] == '.' || atol(e->d_name) == syscall(SYS_gettid))
+            continue;
+        snprintf(path, sizeof path, "/proc/self/task/%s/status", e->d_name);
+        FILE *f = fopen(path, "r");
+        while (f && fgets(line, sizeof line, f))
+            if (sscanf(line, "voluntary_ctxt_switches: %ld", &n) == 1)
+                sum += n;
+        if (f)
+            fclose(f);
+    }
+    if (tasks)
+        closedir(tasks);
+    return sum;
+}
+
+static void *observes(void *arg)
+{
+    (void)arg;
+    bool quiet = false;
+    /* sysmon rests about a second after the last goroutine did. */
+    for (int i = 0; i < 30 && !quiet; i++) {
+        usleep(200000);
+        long before = sleeps();
+        usleep(300000);
+        quiet = sleeps() == before;
+    }
+    puts(quiet ? "quiet" : "busy");
+    fflush(stdout);
+    _exit(0);
+}
+
+CHILD(idle)
+{
+    for (int i = 0; i < 100; i++) {
+        go_waitgroup_add(&running, 1);
+        go(adds_one);
+        go_waitgroup_wait(&running);
+    }
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, observes, NULL) != 0)
+        exit(9);
+    go_scope *s = go_scope_open();
+    go_scope_deadline(s, go_now() + GO_HOUR);
+    go_scope_enter(s);
+    go_sem_init(&late, 0);
+    go_sem_acquire(&late, 1);
+}
+
+TEST(an_idle_process_uses_no_processor)
+{
+    struct test_result r = test_run_child("idle", NULL);
+    CHECK_STR(r.output, "quiet\n");
+}
