@@ -30,8 +30,9 @@
 // a million only some dozens are begun and wait. In their order, each level of the tree would be begun, and its
 // stacks touched, before the next (skynet: 100,000 stacks, four times the time). Thieves and the overflow take the
 // oldest, which are the largest parts of such a tree. A chain of goroutines that each launch the next
-// would starve the oldest: a fair pick takes it if that has not been done for 10 ms, Go's slice. What overflows unbegun
-// goes to the end of the global queue, and a fair pick leaves it there while there are newer ones on the ring.
+// would starve the others: so every 10 ms, Go's slice, there is a round in which all that wait at its beginning run, the
+// oldest first. What overflows unbegun goes to the end of the global queue, and outside of such a round a fair
+// pick leaves it there while there are newer ones on the ring.
 //
 // "Worker parking"
 //
@@ -724,8 +725,14 @@ static struct g *fair_pick(struct p *pp)
         gp = global_take(pp, 1);
     if (!gp && now - pp->oldest_when >= OLDEST_EVERY) {
         pp->oldest_when = now;
-        if (!(gp = global_take(pp, 1)))
-            gp = runq_pop(pp);
+        pp->oldest_left = runq_length(pp) + load_relaxed(&sched.global_size) / load_relaxed(&sched.procs) + 1;
+    }
+    if (!gp && pp->oldest_left > 0) {
+        pp->oldest_left--;
+        pp->until_fair = 0; /* the next pick is one of these, too */
+        gp = runq_pop(pp);
+        if (!gp)
+            gp = global_take(pp, 1);
     }
     if (!gp)
         gp = runq_pop_unbegun(pp);
