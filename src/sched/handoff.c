@@ -290,5 +290,6 @@ void p_hand_off(struct p *pp)
         }
     }
     p_idle_push_locked(pp);
+    deadlock_check_locked(); /* it was not true while we had the P */
     lock_release(&sched.lock);
 }
