@@ -26,7 +26,7 @@ int main(void)
         go(on_channel);
         go(asleep);
     }
-    go_sleep(200 * GO_MILLISECOND);
+    go_sleep(3 * GO_SECOND / 2); /* memory goes back to the system in the first second */
     getrusage(RUSAGE_SELF, &before);
     struct bench_watch w = bench_start();
     go_sleep(GO_SECOND);

@@ -217,7 +217,7 @@ static void mutexes(int argc, char **argv)
 
 static void blocked(int argc, char **argv)
 {
-    long n = number(argc, argv, 2, 100000);
+    long n = number(argc, argv, 2, 10000);
     latch ready, gate, end;
     double resident = bench_resident(), tables = bench_page_tables();
     bench_watch w = bench_start();

@@ -110,7 +110,7 @@ static void yield(int argc, char **argv)
 {
     long threads = bench_arg(argc, argv, 2, 100);
     pthread_t *t = calloc((size_t)threads, sizeof t[0]);
-    each = bench_arg(argc, argv, 3, 1000000) / threads;
+    each = bench_arg(argc, argv, 3, 200000) / threads;
     pthread_barrier_init(&barrier, NULL, (unsigned)threads + 1);
     for (long i = 0; i < threads; i++)
         start(&t[i], yield_one, NULL);

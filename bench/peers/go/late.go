@@ -73,7 +73,7 @@ func idle() {
 			go func() { time.Sleep(time.Hour) }()
 		}
 	}
-	time.Sleep(200 * time.Millisecond)
+	time.Sleep(1500 * time.Millisecond)
 	var before, after syscall.Rusage
 	syscall.Getrusage(syscall.RUSAGE_SELF, &before)
 	begin := time.Now()
