@@ -91,6 +91,16 @@ int go_trace_stop(void);
  */
 int go_trace_dump(int fd);
 
+/*
+ * Serves a page about the running program at "127.0.0.1:6060" or another address (as go_listen's): goroutines by launching
+ * statement and state with their frames, Ps and their queues, figures, and a button that records a trace. /goroutines is the
+ * traceback as text, /goroutines.json and /stats.json are for programs, /trace?ms=1000 is a timeline of the next second. Whoever can
+ * connect can see all that; nobody can change anything. The goroutines that serve it are not shown or counted. Returns the listening
+ * descriptor (go_local_address tells its port, go_close ends the service), or what go_listen said, as a negative errno. Like every
+ * descriptor that is waited for, it keeps a deadlock from being noticed. May park; from any thread.
+ */
+int go_debug_serve(const char *address);
+
 #ifdef __cplusplus
 }
 #endif

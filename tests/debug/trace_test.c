@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "json.h"
 #include "test.h"
 
 static char text[8 << 20];
@@ -20,48 +21,6 @@ static const char *dump(void)
     text[fread(text, 1, sizeof text - 1, file)] = 0;
     fclose(file);
     return text;
-}
-
-/* Skips one JSON value; NULL if it is none. */
-static const char *value(const char *at)
-{
-    at += strspn(at, " \n");
-    if (*at == '"') {
-        for (at++; *at && *at != '"'; at++)
-            if (*at == '\\')
-                at++;
-        return *at ? at + 1 : NULL;
-    }
-    if (*at == '{' || *at == '[') {
-        char close = *at == '{' ? '}' : ']';
-        bool object = *at++ == '{';
-        at += strspn(at, " \n");
-        while (*at != close) {
-            if (object) {
-                at = value(at);
-                if (!at || *at != ':')
-                    return NULL;
-                at++;
-            }
-            at = value(at);
-            if (!at)
-                return NULL;
-            at += strspn(at, " \n");
-            if (*at == ',')
-                at += 1 + strspn(at + 1, " \n");
-            else if (*at != close)
-                return NULL;
-        }
-        return at + 1;
-    }
-    size_t n = strspn(at, "0123456789.-+eE");
-    return n > 0 ? at + n : NULL;
-}
-
-static bool is_json(const char *in)
-{
-    const char *end = value(in);
-    return end && end[strspn(end, " \n")] == 0;
 }
 
 /* How often both strings are on a line. */

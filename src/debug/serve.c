@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: MIT
+// The page: goroutines, Ps and figures of the running program, by HTTP.
+//
+// It is served by goroutines of the library itself, which are left out of everything they show. An answer is first written to
+// a file in memory, by the same code that writes it to a descriptor elsewhere, so that no client, however slow, sees the
+// world stopped, and its length is known. Only GET is answered, and nothing that is asked for changes the program, but that a
+// trace switches the recorder on for as long.
+#include <goroutine/debug.h>
+#include <goroutine/io.h>
+#include <goroutine/time.h>
+
+#include <string.h>
+#include <sys/socket.h>
+
+#include "debug/page.h"
+#include "debug/traceback.h"
+#include "os/linux/syscall.h"
+#include "sched/sched.h"
+#include "sched/section.h"
+
+#define REQUEST_MOST 4096
+#define PATIENCE (10 * GO_SECOND)
+#define TRACE_MOST 60000 /* ms */
+
+static const struct go_site serve_site = { .file = __FILE__, .function = "go_debug_serve", .integer_regs = 1 };
+
+/* --- what is answered --- */
+
+static void write_group(struct report *r, const struct group *g, int64_t now)
+{
+    struct out *o = &r->out;
+    out_f(o, "{\"count\":%lu,\"state\":\"", g->count);
+    group_state(o, g, 0, now);
+    out_str(o, "\",\"name\":\"");
+    out_escaped(o, g->name, false);
+    out_str(o, "\",\"origin\":\"");
+    if (g->site) {
+        out_f(o, "created by %s at ", g->site->function);
+        out_escaped(o, g->site->file, false);
+        out_f(o, ":%u", g->site->line);
+    } else {
+        out_str(o, "main");
+    }
+    out_str(o, "\",\"ids\":[");
+    for (unsigned i = 0; i < FOLD && i < g->count; i++)
+        out_f(o, "%s%lu", i ? "," : "", g->ids[i]);
+    out_str(o, "],\"frames\":[");
+    for (uint32_t i = g->first; i < g->end; i++) {
+        const struct symbol *q = symbols_add(&r->symbols, g->pc[i] - 1);
+        out_str(o, i > g->first ? ",\"" : "\"");
+        if (q && q->function)
+            out_bytes(o, q->function, q->function_length);
+        else
+            out_str(o, "?");
+        if (q && q->file) {
+            out_str(o, "  ");
+            out_escaped(o, q->file, false);
+            out_f(o, ":%u", q->line);
+        }
+        out_str(o, "\"");
+    }
+    out_str(o, "]}");
+}
+
+static int write_goroutines(int fd, bool json)
+{
+    struct report *r = report_take();
+    if (!r)
+        return -12; /* ENOMEM */
+    out_open(&r->out, fd);
+    if (json) {
+        int64_t now = os_now();
+        listing_finish(&r->listing, &r->symbols);
+        out_str(&r->out, "[");
+        for (const struct group *g = r->listing.groups; g; g = g->next) {
+            if (g != r->listing.groups)
+                out_str(&r->out, ",\n");
+            write_group(r, g, now);
+        }
+        out_str(&r->out, "]\n");
+    } else {
+        report_write_all(r);
+    }
+    return report_free(r);
+}
+
+static int write_stats(int fd)
+{
+    go_statistics s;
+    struct out o;
+    go_stats(&s);
+    out_open(&o, fd);
+    out_f(&o, "{\"now\":%lu,\"gomaxprocs\":%d,\"idle_procs\":%d,\"threads\":%d,\"idle_threads\":%d,", (uint64_t)go_now(),
+          s.gomaxprocs, s.idle_procs, s.threads, s.idle_threads);
+    out_f(&o, "\"goroutines\":%lu,\"running\":%lu,\"runnable\":%lu,\"waiting\":%lu,\"launches\":%lu,\"ends\":%lu,", s.goroutines,
+          s.running, s.runnable, s.waiting, s.launches, s.ends);
+    out_f(&o, "\"switches\":%lu,\"steals\":%lu,\"hand_offs\":%lu,\"stack_bytes\":%lu,\"procs\":[", s.switches, s.steals,
+          s.hand_offs, s.stack_bytes);
+    go_proc_statistics p;
+    for (int i = 0; go_stats_proc(i, &p) == 0; i++)
+        out_f(&o, "%s{\"running\":%d,\"queue\":%u,\"switches\":%lu,\"launches\":%lu,\"steals\":%lu}", i ? "," : "", p.running,
+              p.queue, p.switches, p.launches, p.steals);
+    out_str(&o, "]}\n");
+    out_flush(&o);
+    return o.error;
+}
+
+static int write_trace(int fd, const char *query)
+{
+    uint64_t ms = 1000;
+    if (!strncmp(query, "?ms=", 4))
+        for (ms = 0, query += 4; *query >= '0' && *query <= '9' && ms < TRACE_MOST; query++)
+            ms = ms * 10 + (uint64_t)(*query - '0');
+    bool ours = go_trace_start(0) == 0;
+    go_sleep((int64_t)(ms < TRACE_MOST ? ms : TRACE_MOST) * GO_MILLISECOND);
+    if (ours)
+        go_trace_stop();
+    return go_trace_dump(fd);
+}
+
+static int write_page(int fd)
+{
+    struct out o;
+    out_open(&o, fd);
+    out_str(&o, debug_page);
+    out_flush(&o);
+    return o.error;
+}
+
+/* --- HTTP, as much as is needed --- */
+
+static void send_text(int fd, const char *text)
+{
+    go_write(fd, text, strlen(text));
+}
+
+static void send_file(int fd, int file, const char *type)
+{
+    struct out head;
+    char buffer[8192];
+    long size = SYSCALL3(SYS_lseek, file, 0, 2 /* SEEK_END */);
+    int memory = (int)SYSCALL2(SYS_memfd_create, "head", 1);
+    out_open(&head, memory);
+    out_f(&head, "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %lu\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n",
+          type, (uint64_t)size);
+    out_flush(&head);
+    for (int i = 0; i < 2; i++) {
+        int from = i == 0 ? memory : file;
+        for (long at = 0;;) {
+            /* A file in memory: reading it blocks nobody. */
+            long n = SYSCALL4(SYS_pread64, from, buffer, sizeof buffer, at);
+            if (n <= 0 || go_write(fd, buffer, (size_t)n) < 0)
+                break;
+            at += n;
+        }
+    }
+    SYSCALL1(SYS_close, memory);
+}
+
+static bool is(const char *path, const char *name)
+{
+    size_t n = strlen(name);
+    return !strncmp(path, name, n) && (path[n] == ' ' || path[n] == '?');
+}
+
+static void answer(int fd, const char *request)
+{
+    if (strncmp(request, "GET ", 4) != 0) {
+        send_text(fd, "HTTP/1.1 405 Method Not Allowed\r\nAllow: GET\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        return;
+    }
+    const char *path = request + 4, *type = "application/json";
+    int file = (int)SYSCALL2(SYS_memfd_create, "answer", 1 /* MFD_CLOEXEC */);
+    int error = file;
+    if (is(path, "/")) {
+        type = "text/html; charset=utf-8";
+        error = write_page(file);
+    } else if (is(path, "/goroutines")) {
+        type = "text/plain; charset=utf-8";
+        error = write_goroutines(file, false);
+    } else if (is(path, "/goroutines.json")) {
+        error = write_goroutines(file, true);
+    } else if (is(path, "/stats.json")) {
+        error = write_stats(file);
+    } else if (is(path, "/trace")) {
+        error = write_trace(file, path + 6);
+    } else {
+        error = -2; /* ENOENT */
+    }
+    if (error == -2)
+        send_text(fd, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    else if (error < 0)
+        send_text(fd, "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    else
+        send_file(fd, file, type);
+    if (file >= 0)
+        SYSCALL1(SYS_close, file);
+}
+
+static void connection(void *arg)
+{
+    int fd = (int)(intptr_t)arg;
+    char request[REQUEST_MOST + 1];
+    size_t used = 0;
+    go_fd_deadline(fd, go_now() + PATIENCE, 0);
+    while (used < REQUEST_MOST) {
+        ssize_t n = go_read(fd, request + used, REQUEST_MOST - used);
+        if (n <= 0)
+            break;
+        used += (size_t)n;
+        request[used] = 0;
+        if (strstr(request, "\r\n\r\n")) {
+            answer(fd, request);
+            break;
+        }
+    }
+    go_close(fd);
+}
+
+static void launch(void (*fn)(void *), int fd)
+{
+    struct m *mp = section_enter();
+    newproc_internal(mp, fn, (void *)(intptr_t)fd, &serve_site, G_SYSTEM);
+    section_leave(mp);
+}
+
+static void serve(void *arg)
+{
+    int listener = (int)(intptr_t)arg;
+    for (;;) {
+        int fd = go_accept(listener, NULL, NULL);
+        if (fd >= 0)
+            launch(connection, fd);
+        else if (fd == -9 || fd == -22 || fd == -88) /* EBADF, EINVAL, ENOTSOCK: closed or shut down */
+            return;
+        else
+            go_sleep(10 * GO_MILLISECOND); /* out of descriptors, or the client has gone */
+    }
+}
+
+GO_EXPORT int go_debug_serve(const char *address)
+{
+    int fd = go_listen("tcp", address);
+    if (fd >= 0)
+        launch(serve, fd);
+    return fd;
+}
