@@ -331,6 +331,8 @@ TEST(out_of_threads_is_said)
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     SKIP("the sanitizers need address space themselves");
 #endif
+    if (getenv("TEST_EMULATOR"))
+        SKIP("qemu-user does not limit address space");
     struct test_result r = test_run_child("threads_run_out", "GOMAXPROCS=1", NULL);
     CHECK_EQ(r.status, 2);
     CHECK_CONTAINS(r.output, "fatal error: out of threads: cannot create another one (errno 11)\n");
@@ -360,6 +362,8 @@ TEST(work_goes_on_with_the_threads_there_are)
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     SKIP("the sanitizers need address space themselves");
 #endif
+    if (getenv("TEST_EMULATOR"))
+        SKIP("qemu-user does not limit address space");
     struct test_result r = test_run_child("one_thread_is_enough", "GOMAXPROCS=1", NULL);
     CHECK_EQ(r.status, 0);
     CHECK_STR(r.output, "ran\nran\nran\n");
