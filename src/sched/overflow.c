@@ -77,7 +77,7 @@ static void on_fault(int signo, siginfo_t *info, void *context)
      * stack would be. */
     if (info->si_code > 0 && gp && !mp->on_g0 &&
         !(load_relaxed(&gp->flags) & (G_THREAD | G_MAIN)) &&
-        load_relaxed(&gp->status) != G_NEW && stack_fault_in_guard(gp->run.stack, info->si_addr)) {
+        load_relaxed(&gp->status) != G_NEW && stack_fault_in_guard(gp->run.stack, info->si_addr, ARCH_SIGNAL_SP(context))) {
         mp->on_g0 = true; /* this is a stack with room */
         fatal_stack_overflow(gp);
     }

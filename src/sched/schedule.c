@@ -259,9 +259,13 @@ static always_inline struct g *pick_next(struct p *pp)
     return gp ? gp : runq_pop_local(pp);
 }
 
-static cold void canary_died(struct g *gp)
+/* gp, which runs here, has no guard: is it beyond its stack's end, or has it been? A canary alone would be missed by frames
+ * whose locals are mostly untouched. */
+static noinline void check_canary(struct g *gp)
 {
-    fatal_stack_overflow(gp);
+    struct stack *s = gp->run.stack;
+    if (!stack_canary_ok(s) || (const char *)__builtin_frame_address(0) < s->lo)
+        fatal_stack_overflow(gp);
 }
 
 void switch_done_slow(struct m *mp, struct g *prev)
@@ -300,8 +304,8 @@ static noinline void switch_to_g0(struct m *mp, struct g *gp)
 {
     uint8_t flags = load_relaxed(&gp->flags);
     if (unlikely(flags & (G_CANARY | G_BLOCKING))) {
-        if ((flags & G_CANARY) && !stack_canary_ok(gp->run.stack))
-            canary_died(gp);
+        if (flags & G_CANARY)
+            check_canary(gp);
         if (flags & G_BLOCKING)
             store_relaxed(&mp->blocking, false); /* whoever runs here next does not block */
     }
@@ -318,8 +322,8 @@ static always_inline void switch_to(struct m *mp, struct p *pp, struct g *gp, st
 {
     uint8_t flags = load_relaxed(&gp->flags) | load_relaxed(&next->flags);
     if (unlikely(flags & (G_LOCKED | G_CANARY | G_BLOCKING))) {
-        if ((load_relaxed(&gp->flags) & G_CANARY) && !stack_canary_ok(gp->run.stack))
-            canary_died(gp);
+        if (load_relaxed(&gp->flags) & G_CANARY)
+            check_canary(gp);
         if (flags & (G_LOCKED | G_BLOCKING))
             goto by_g0;
     }
@@ -431,6 +435,8 @@ GO_EXPORT void go_yield(void)
         switch_to_g0(mp, gp);
         mp = m_self();
         switch_done(mp);
+    } else if (unlikely(load_relaxed(&gp->flags) & G_CANARY)) {
+        check_canary(gp);
     }
     section_leave(mp);
 }

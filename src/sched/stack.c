@@ -565,8 +565,13 @@ struct stack_stats stack_stats(void)
     return stats;
 }
 
-bool stack_fault_in_guard(const struct stack *s, const void *address)
+bool stack_fault_in_guard(const struct stack *s, const void *address, const void *sp)
 {
-    const char *at = address;
-    return s && !is_small(s->class) && at < s->lo && at >= s->lo - guard_size(s->class);
+    const char *at = address, *top = sp;
+    if (!s)
+        return false;
+    /* Where no guard stopped it, the overflow has gone on to where there is no memory. */
+    if (s->flags & STACK_CANARY)
+        return top < s->lo && s->lo - top < SLAB_FIRST;
+    return !is_small(s->class) && at < s->lo && at >= s->lo - guard_size(s->class);
 }

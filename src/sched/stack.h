@@ -72,8 +72,8 @@ void stack_scavenge(void);
 
 struct stack_stats stack_stats(void);
 
-/* True if address is in the guard of s. Async-signal-safe. */
-bool stack_fault_in_guard(const struct stack *s, const void *address);
+/* True if a fault at this address means that s has overflowed. Async-signal-safe. */
+bool stack_fault_in_guard(const struct stack *s, const void *address, const void *sp);
 
 #define STACK_CANARY_WORD 0x5afec0de0ddba11ull
 

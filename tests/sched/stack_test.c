@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: MIT
+// Stacks: overflow in each kind of guard, memory given back, no memory.
+// test: procs=1,4
+#include <goroutine.h>
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "test.h"
+
+/* These define words like noinline, so they come last. */
+#include "os/vm.h"
+#include "sched/stack.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED true
+#else
+#define SANITIZED false
+#endif
+
+static go_waitgroup running;
+static go_sem hold;
+static atomic_int seen;
+
+static int deeper(volatile char *above, int n);
+static int (*volatile recurse)(volatile char *, int) = deeper;
+
+static int deeper(volatile char *above, int n)
+{
+    volatile char here[200];
+    here[0] = (char)(n + above[0]);
+    if (n % 16 == 0)
+        go_yield(); /* a canary is looked at here */
+    return recurse(here, n + 1) + here[0];
+}
+
+static void overflows(void)
+{
+    char c = 0;
+    deeper(&c, 1);
+}
+
+static noinline void large_frame(void)
+{
+    volatile char frame[20000];
+    frame[0] = 1;
+    frame[sizeof frame - 1] = 1;
+    go_yield();
+}
+
+static void steps_over(void)
+{
+    large_frame();
+}
+
+CHILD(overflow_default)
+{
+    go_with((go_options){ .name = "digger" }, overflows);
+    go_sleep(10 * GO_SECOND);
+}
+
+CHILD(overflow_32k)
+{
+    go_with(((go_options){ .name = "digger", .stack_size = 32 << 10 }), overflows);
+    go_sleep(10 * GO_SECOND);
+}
+
+CHILD(overflow_2k)
+{
+    go_with(((go_options){ .name = "digger", .stack_size = 2 << 10 }), overflows);
+    go_sleep(10 * GO_SECOND);
+}
+
+CHILD(overflow_8k)
+{
+    go_with(((go_options){ .name = "digger", .stack_size = 8 << 10 }), overflows);
+    go_sleep(10 * GO_SECOND);
+}
+
+/* The frame alone is larger than the stack of 16 KiB. */
+CHILD(overflow_large_frame)
+{
+    go_with(((go_options){ .name = "digger", .stack_size = 16 << 10 }), steps_over);
+    go_sleep(10 * GO_SECOND);
+}
+
+static void check_overflow(const char *child, const char *debug)
+{
+    struct test_result r = test_run_child(child, debug, NULL);
+    CHECK_EQ(r.status, 2);
+    CHECK_CONTAINS(r.output, "fatal error: stack overflow: goroutine ");
+    CHECK_CONTAINS(r.output, "\"digger\" has used up its ");
+    CHECK_CONTAINS(r.output, "tests/sched/stack_test.c:");
+    CHECK_CONTAINS(r.output, "\ngoroutine ");
+    CHECK_CONTAINS(r.output, "created by ");
+}
+
+TEST(overflow_with_each_guard)
+{
+    if (SANITIZED)
+        SKIP("the sanitizer reports the overflow itself");
+    static const char *const guards[] = { "GODEBUG=guard=madvise", "GODEBUG=guard=mprotect",
+                                          "GODEBUG=process_madvise=0" };
+    for (int i = 0; i < 3; i++) {
+        check_overflow("overflow_default", guards[i]);
+        check_overflow("overflow_32k", guards[i]);
+        check_overflow("overflow_large_frame", guards[i]);
+    }
+    /* A canary is seen at the next switch. */
+    check_overflow("overflow_default", "GODEBUG=guard=canary");
+    check_overflow("overflow_32k", "GODEBUG=guard=canary");
+}
+
+TEST(overflow_of_small_stacks)
+{
+    if (SANITIZED)
+        SKIP("the sanitizer needs more than such stacks have");
+    check_overflow("overflow_2k", "GODEBUG=");
+    check_overflow("overflow_8k", "GODEBUG=hugepages=0");
+}
+
+static noinline void touches(size_t size)
+{
+    char frame[size];
+    memset(frame, 1, size);
+    __asm__ volatile("" : : "r"(frame) : "memory");
+}
+
+static void touches_and_waits(size_t size)
+{
+    touches(size);
+    atomic_fetch_add(&seen, 1);
+    go_sem_acquire(&hold, 1);
+    go_waitgroup_done(&running);
+}
+
+static long resident_kb(void)
+{
+    long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    if (f) {
+        if (fscanf(f, "%*d %ld", &pages) != 1)
+            pages = 0;
+        fclose(f);
+    }
+    return pages * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+static long after_spike(size_t stack, size_t touched, int n, long *peak)
+{
+    go_sem_init(&hold, 0);
+    atomic_store(&seen, 0);
+    go_waitgroup_add(&running, n);
+    for (int i = 0; i < n; i++)
+        go_with((go_options){ .stack_size = stack }, touches_and_waits, touched);
+    while (atomic_load(&seen) < n)
+        go_sleep(GO_MILLISECOND);
+    *peak = resident_kb();
+    go_sem_release(&hold, n);
+    go_waitgroup_wait(&running);
+    /* Two looks, a tenth of a second apart, and some stacks stay in the caches of the Ps. */
+    long now = resident_kb();
+    for (int i = 0; i < 100 && now > *peak / 4; i++) {
+        go_sleep(20 * GO_MILLISECOND);
+        now = resident_kb();
+    }
+    return now;
+}
+
+CHILD(spike)
+{
+    long base = resident_kb(), peak, after;
+    after = after_spike(0, 100 << 10, 1000, &peak);
+    if (peak - base < 90000 || after - base > (peak - base) / 4)
+        printf("default stacks: %ld kB, %ld at the peak, %ld afterwards\n", base, peak, after);
+    base = resident_kb();
+    after = after_spike(8 << 10, 4 << 10, 10000, &peak);
+    if (peak - base < 70000 || after - base > (peak - base) / 4)
+        printf("small stacks: %ld kB, %ld at the peak, %ld afterwards\n", base, peak, after);
+}
+
+TEST(memory_goes_back_after_a_spike)
+{
+    if (SANITIZED)
+        SKIP("sanitizers keep memory");
+    struct test_result r = test_run_child("spike", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "");
+    r = test_run_child("spike", "GODEBUG=process_madvise=0,hugepages=0,guard=mprotect", NULL);
+    CHECK_STR(r.output, "");
+}
+
+static void brief(void)
+{
+    touches(2000);
+    go_waitgroup_done(&running);
+}
+
+TEST(those_that_run_to_their_end_share_stacks)
+{
+    uint64_t before = stack_stats().made;
+    for (int i = 0; i < 100; i++) {
+        go_waitgroup_add(&running, 100);
+        for (int j = 0; j < 100; j++)
+            go(brief);
+        go_waitgroup_wait(&running);
+    }
+    /* 10,000 goroutines, but so many stacks as the Ps' caches hold. */
+    CHECK(stack_stats().made - before < 64u * 9);
+}
+
+static void sizes(size_t size)
+{
+    touches(size);
+    atomic_fetch_add(&seen, 1);
+    go_waitgroup_done(&running);
+}
+
+TEST(stacks_have_the_size_asked_for)
+{
+    atomic_store(&seen, 0);
+    static const size_t kib[] = { 8, 16, 20, 32, 64, 100, 128, 256, 500, 1024, 4096, 65536 };
+    go_waitgroup_add(&running, 12);
+    for (int i = 0; i < 12; i++)
+        go_with((go_options){ .stack_size = kib[i] << 10 }, sizes, (kib[i] << 10) * 3 / 4 - 2048);
+    go_waitgroup_wait(&running);
+    CHECK_EQ(seen, 12);
+}
+
+/* --- no memory --- */
+
+static void waits(void)
+{
+    atomic_fetch_add(&seen, 1);
+    go_sem_acquire(&hold, 1);
+    go_waitgroup_done(&running);
+}
+
+static int failing;
+
+CHILD(memory_fails_once)
+{
+    go_sem_init(&hold, 0);
+    go_yield();
+    atomic_store(&vm_fail_in, atoi(getenv("FAIL_IN")));
+    int n = 500;
+    go_waitgroup_add(&running, 2 * n);
+    for (int i = 0; i < n; i++) {
+        go(waits);
+        go_with((go_options){ .stack_size = 4096 }, waits);
+        if (i % 100 == 0)
+            go_yield();
+    }
+    while (atomic_load(&seen) < 2 * n)
+        go_yield();
+    go_sem_release(&hold, 2 * n);
+    go_waitgroup_wait(&running);
+    printf("%s\n", atomic_load(&vm_fail_in) > 0 ? "not reached" : "survived");
+}
+
+/* Each mapping and each guard fails once: a message, or no harm. */
+static void check_failures(const char *debug, int step)
+{
+    char variable[32];
+    int survived = 0, reported = 0;
+    for (int i = 1; i < 400; i += step) {
+        snprintf(variable, sizeof variable, "FAIL_IN=%d", i);
+        struct test_result r = test_run_child("memory_fails_once", variable, debug, "GOTRACEBACK=none", NULL);
+        if (r.status == 0 && strcmp(r.output, "not reached\n") == 0)
+            break;
+        if (r.status == 2) {
+            CHECK(strncmp(r.output, "fatal error: out of ", 20) == 0);
+            reported++;
+        } else {
+            CHECK_EQ(r.status, 0);
+            CHECK_STR(r.output, "survived\n");
+            survived++;
+        }
+    }
+    CHECK(survived > 0 || reported > 0);
+    failing += reported;
+}
+
+TEST(each_failure_of_memory)
+{
+    if (SANITIZED)
+        SKIP("too slow");
+    check_failures("GODEBUG=", 1);
+    check_failures("GODEBUG=guard=mprotect", 53);
+    check_failures("GODEBUG=guard=canary", 3);
+    CHECK(failing > 0);
+}
+
+static void waits_deep(void)
+{
+    touches(3000);
+    waits();
+}
+
+/* More stacks than a process may have mappings: the rest has canaries. */
+CHILD(mappings_used_up)
+{
+    go_sem_init(&hold, 0);
+    int n = 40000;
+    go_waitgroup_add(&running, n);
+    for (int i = 0; i < n; i++)
+        go_with((go_options){ .stack_size = 32 << 10 }, waits_deep);
+    while (atomic_load(&seen) < n)
+        go_sleep(GO_MILLISECOND);
+    printf("%d\n", stack_stats().guard == GUARD_CANARY);
+    go_sem_release(&hold, n);
+    go_waitgroup_wait(&running);
+}
+
+TEST(guards_by_mprotect_end_when_mappings_do)
+{
+    if (SANITIZED)
+        SKIP("too slow");
+    long limit = vm_map_limit();
+    if (limit > 100000)
+        SKIP("this kernel allows more mappings than the test would use");
+    struct test_result r = test_run_child("mappings_used_up", "GODEBUG=guard=mprotect", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "1\n");
+}
