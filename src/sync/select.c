@@ -61,8 +61,8 @@ static always_inline bool has_descriptor(const go_case *k)
     return k->kind_ == GO_CASE_READABLE_ || k->kind_ == GO_CASE_WRITABLE_;
 }
 
-/* Uniform in 0 … n-1. In a section. */
-static always_inline uint32_t draw(struct m *mp, uint32_t n)
+/* A random number. In a section. */
+static always_inline uint32_t chance(struct m *mp)
 {
     static __thread uint32_t own __attribute__((tls_model("initial-exec")));
     uint32_t *state = mp->p ? &mp->p->random : &own;
@@ -70,7 +70,18 @@ static always_inline uint32_t draw(struct m *mp, uint32_t n)
     x ^= x >> 16;                                        /* its low bits are poor: mix, by Wellons */
     x *= 0x7feb352du;
     x ^= x >> 15;
-    return (uint32_t)((uint64_t)x * n >> 32);
+    return x;
+}
+
+/* Uniform in 0 … n-1. *random is a fraction of 2^32 that is used up, digit by digit; there is enough of it for eight draws
+ * with n = 1 … 8, and larger n get a new one each. */
+static always_inline uint32_t draw(struct m *mp, uint32_t *random, uint32_t n)
+{
+    if (unlikely(n > SMALL_CASES))
+        *random = chance(mp);
+    uint64_t product = (uint64_t)*random * n;
+    *random = (uint32_t)product;
+    return (uint32_t)(product >> 32);
 }
 
 /* --- holding all --- */
@@ -150,11 +161,11 @@ static noinline struct m *hold_slow(struct m *mp, struct sel *s)
     }
 }
 
-/* On return all channels are held. */
-static always_inline struct m *hold(struct m *mp, struct sel *s)
+/* On return all channels are held. `ours`: they are known to be this P's. */
+static always_inline struct m *hold(struct m *mp, struct sel *s, bool ours)
 {
     s->locked_count = 0;
-    for (uint32_t i = 0; i < s->n; i++) {
+    for (uint32_t i = 0; i < s->n && (!ours || HAVE_TSAN); i++) {
         if (!has_channel(&s->cases[i]))
             continue;
         if (unlikely(load_relaxed(&s->cases[i].chan_->bias) != mp->p))
@@ -201,7 +212,7 @@ static int64_t due(struct sel *s, const go_case *k)
 static always_inline int32_t look(struct m *mp, struct sel *s)
 {
     int32_t chosen = -1;
-    uint32_t can_run = 0, poll = 0;
+    uint32_t can_run = 0, poll = 0, random = chance(mp);
     int64_t now = 0;
     if (unlikely(s->times)) {
         now = os_now();
@@ -237,8 +248,11 @@ static always_inline int32_t look(struct m *mp, struct sel *s)
         default:
             break;
         }
-        if (can && (can_run++ == 0 || draw(mp, can_run) == 0))
-            chosen = (int32_t)i;
+        if (can) {
+            /* Without a branch, which would be mispredicted as often as not. */
+            bool this_one = draw(mp, &random, ++can_run) == 0;
+            chosen = this_one ? (int32_t)i : chosen;
+        }
     }
     return chosen;
 }
@@ -259,14 +273,14 @@ static always_inline int finished(go_case *k, uint32_t i, int result)
 static always_inline void queue_all(struct m *mp, struct sel *s)
 {
     struct g *gp = mp->cur;
-    uint32_t n = 0;
+    uint32_t n = 0, random = chance(mp);
     for (uint32_t i = 0; i < s->n; i++)
         if (has_channel(&s->cases[i])) {
-            uint32_t j = n > 0 ? draw(mp, n + 1) : 0;
-            if (j < n)
-                s->order[n] = s->order[j];
+            uint32_t j = draw(mp, &random, n + 1);
+            s->order[n] = (uint16_t)i;
+            uint16_t other = s->order[j];
             s->order[j] = (uint16_t)i;
-            n++;
+            s->order[n++] = other;
         }
     s->fired = NULL;
     uint64_t ticket = wait_arm_cancellable(gp, n || s->times || s->descriptors ? WAIT_SELECT : WAIT_FOREVER);
@@ -289,10 +303,18 @@ static always_inline struct m *withdraw_all(struct m *mp, struct sel *s)
 {
     for (uint32_t i = 0; i < s->channels; i++) {
         struct waiter *w = &s->waiters[i];
+        if (!load_acquire(&w->queued)) /* pairs with the release in queue_claim */
+            continue;
         go_case *k = &s->cases[s->order[i]];
-        if (load_acquire(&w->queued)) /* pairs with the release in queue_claim */
-            mp = chan_withdraw(mp, k->chan_,
-                               k->kind_ == GO_CASE_SEND_KIND_ ? &k->chan_->sendq : &k->chan_->recvq, w);
+        struct go_channel *c = k->chan_;
+        struct waiter **queue = k->kind_ == GO_CASE_SEND_KIND_ ? &c->sendq : &c->recvq;
+        if (likely(load_relaxed(&c->bias) == mp->p && !(c->flags & CHAN_ORPHAN))) {
+            __tsan_acquire(c);
+            queue_unlink(queue, w);
+            __tsan_release(c);
+        } else {
+            mp = chan_withdraw(mp, c, queue, w);
+        }
     }
     return mp;
 }
@@ -346,15 +368,21 @@ static noinline int polls_remove(struct sel *s)
 
 /* --- the whole --- */
 
-static int run(struct sel *s)
+/* In a section, which it leaves. */
+static int run(struct m *mp, struct sel *s, bool ours)
 {
-    struct m *mp;
     int r;
 
 again:
-    if (unlikely(s->descriptors) && (r = polls_check(s)) < 0)
-        return r;
-    mp = hold(section_enter(), s);
+    if (unlikely(s->descriptors)) {
+        section_leave(mp);
+        if ((r = polls_check(s)) < 0)
+            return r;
+        mp = section_enter();
+        ours = false;
+    }
+    mp = hold(mp, s, ours);
+    ours = false;
 look:;
     int32_t i = look(mp, s);
     if (i >= 0) {
@@ -397,21 +425,19 @@ look:;
     }
     mp = withdraw_all(m_self(), s);
     int error = s->descriptors ? polls_remove(s) : 0;
-    section_leave(mp);
-    if (refused < 0) {
-        if (refused == -EAGAIN)
-            goto again;
-        return refused;
-    }
     if (likely(r == 0 && s->fired)) {
+        section_leave(mp);
         uint32_t at = s->order[s->fired - s->waiters];
         return finished(&s->cases[at], at, s->fired->result);
     }
-    if (r < 0 && r != WAIT_TIME_UP)
-        return r;
-    if (error < 0)
-        return error;
-    goto again; /* a point in time, or a descriptor: see which cases can run */
+    if (refused == 0 && r < 0 && r != WAIT_TIME_UP)
+        error = r;
+    else if (refused < 0 && refused != -EAGAIN)
+        error = refused;
+    if (error == 0)
+        goto again; /* a point in time, or a descriptor: see which cases can run */
+    section_leave(mp);
+    return error;
 }
 
 struct memory {
@@ -425,7 +451,7 @@ static void get_memory(void *arg)
     memory->start = malloc(memory->bytes);
 }
 
-static noinline int run_large(struct sel *s)
+static noinline int run_large(struct m *mp, struct sel *s)
 {
     size_t channels = s->channels, descriptors = s->descriptors;
     struct memory memory = {
@@ -439,7 +465,7 @@ static noinline int run_large(struct sel *s)
     s->polls = (void *)(s->waiters + channels);
     s->locked = (void *)(s->polls + descriptors);
     s->order = (void *)(s->locked + channels);
-    int r = run(s);
+    int r = run(mp, s, false);
     system_stack_call(free, memory.start);
     return r;
 }
@@ -448,13 +474,24 @@ GO_EXPORT int go_selectv(go_case *cases, size_t n)
 {
     if (n > CASES_MOST)
         return -EINVAL;
-    struct sel s = { .cases = cases, .n = (uint32_t)n, .default_case = -1 };
+    struct sel s;
+    s.cases = cases;
+    s.n = (uint32_t)n;
+    s.channels = s.descriptors = 0;
+    s.default_case = -1;
+    s.times = false;
+    s.start = 0;
+    struct m *mp = section_enter();
+    bool ours = true;
     for (uint32_t i = 0; i < n; i++) {
         go_case *k = &cases[i];
         switch (k->kind_) {
         case GO_CASE_SEND_KIND_:
         case GO_CASE_RECV_KIND_:
-            s.channels += k->chan_ != NULL;
+            if (k->chan_) {
+                s.channels++;
+                ours &= load_relaxed(&k->chan_->bias) == mp->p;
+            }
             break;
         case GO_CASE_DEFAULT_:
             if (s.default_case < 0)
@@ -473,7 +510,7 @@ GO_EXPORT int go_selectv(go_case *cases, size_t n)
         }
     }
     if (unlikely(s.channels + s.descriptors > SMALL_CASES))
-        return run_large(&s);
+        return run_large(mp, &s);
     struct waiter waiters[s.channels + 1];
     struct go_channel *locked[s.channels + 1];
     uint16_t order[s.channels + 1];
@@ -482,5 +519,5 @@ GO_EXPORT int go_selectv(go_case *cases, size_t n)
     s.locked = locked;
     s.order = order;
     s.polls = polls;
-    return run(&s);
+    return run(mp, &s, ours);
 }

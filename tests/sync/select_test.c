@@ -304,6 +304,9 @@ TEST(doubleselect)
         n++;
     }
     CHECK_EQ(n, N);
+    for (int i = 0; i < 4; i++)
+        chan_unref(c[i]);
+    chan_unref(out), chan_unref(done);
 }
 
 /* runtime/chan_test.go, TestSelfSelect: both directions of one channel, several goroutines; no one serves itself. */
