@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# test: timeout=280
+# test: timeout=600
 # The go statement with each compiler, optimisation, kind of code, way of linking and sanitizer: the programs
 # arguments_test.c and launch_test.c, and random signatures, built and run in each.
 . "$(dirname "$0")/../script.sh"
