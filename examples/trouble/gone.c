@@ -9,7 +9,7 @@ static void show(const int *number)
     go_logf("%d", *number);
 }
 
-static void launch(int n)
+static __attribute__((noinline)) void launch(int n)
 {
     int number = n;
     go(show, &number); /* give the value instead: go(show, n) */

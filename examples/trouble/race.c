@@ -9,10 +9,12 @@ static int hits, total;
 
 static void count(int n)
 {
-    hits += n; /* the race */
-    go_mutex_lock(&lock);
-    total += n;
-    go_mutex_unlock(&lock);
+    for (int i = 0; i < 1000; i++) {
+        hits += n; /* the race */
+        go_mutex_lock(&lock);
+        total += n;
+        go_mutex_unlock(&lock);
+    }
     go_waitgroup_done(&done);
 }
 
