@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 // A user's program that touches each part of the interface. It is compiled under strict warnings (header_test.sh), and
 // built and run against an installed tree (install_test.sh).
+#define _POSIX_C_SOURCE 200809L /* for pipe, where the compiler is asked for plain C */
 #include <goroutine.h>
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 struct point {
     int x, y;
@@ -62,6 +64,61 @@ static int scope(void)
     return go_scope_close(s) == -ECANCELED ? calls : -1;
 }
 
+/* What was sent, by way of typed channels, of structures too, and a select. */
+static void send_points(go_chan(struct point) out, int n)
+{
+    for (int i = 1; i <= n; i++)
+        go_chan_send(out, (struct point){ i, -i });
+    go_chan_close(out);
+}
+
+static int channels(void)
+{
+    int total = 0;
+    struct point p;
+    go_chan(struct point) points = go_chan_make(struct point, 2);
+    go_go(send_points, points, 4);
+    go_chan_range(points, &p)
+        total += p.x - p.y;
+    go_chan_unref(points);
+
+    go_chan(int) numbers = go_chan_make(int, 1);
+    int v = 0;
+    bool ok = false;
+    for (int i = 0; i < 2; i++) {
+        switch (go_select(go_case_send(numbers, 30 + i), go_case_recv(numbers, &v, &ok), go_case_after(GO_HOUR))) {
+        case 0:
+            break;
+        case 1:
+            total += v + ok;
+            break;
+        default:
+            return -1;
+        }
+    }
+    go_chan_unref(numbers);
+    return total;
+}
+
+/* Through a pipe, a timer and a child. */
+static int outside(void)
+{
+    int ends[2];
+    char text[4];
+    const char *const argv[] = { "sh", "-c", "exit 3", NULL };
+    if (pipe(ends) != 0 || go_write(ends[1], "abc", 3) != 3 || go_read(ends[0], text, sizeof text) != 3)
+        return -1;
+    go_close(ends[0]);
+    go_close(ends[1]);
+    go_timer *t = go_timer_new(GO_MILLISECOND);
+    go_time then = 0;
+    if (go_chan_recv(go_timer_chan(t), &then) != 1 || then > go_now())
+        return -1;
+    go_timer_free(t);
+    int status = go_run(argv);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
 int main(void)
 {
     int count = 0;
@@ -75,7 +132,7 @@ int main(void)
 #endif
     while (go_count() > 1)
         go_yield();
-    if (go_sleep(GO_MILLISECOND) != 0 || go_id() != 1 || go_maxprocs(0) < 1 || scope() != 7)
+    if (go_sleep(GO_MILLISECOND) != 0 || go_id() != 1 || go_maxprocs(0) < 1 || scope() != 7 || channels() != 51 || outside() != 3)
         return 1;
     printf("sum %d, deferred %d\n", sum, count);
     return 0;
