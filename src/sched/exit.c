@@ -182,7 +182,6 @@ static noinline void end_specially(struct m *mp, struct g *gp)
         lock_take(&sched.lock);
         sched.main_ended = true;
         lock_release(&sched.lock);
-        bump_owner(&mp->p->ended, 1);
     }
 }
 
@@ -195,6 +194,8 @@ _Noreturn static void end(struct g *gp)
     struct m *mp = section_enter();
     if (unlikely(load_relaxed(&gp->flags) & (G_LOCKED | G_MAIN | G_SYSTEM)))
         end_specially(mp, gp);
+    /* Before the scope lets go of those who wait for it: go_count is right then. */
+    bump_owner(&mp->p->ended, 1);
     if (unlikely(gp->scope != NULL))
         scope_end(mp, gp);
     park_for_ever(mp, gp);

@@ -30,7 +30,6 @@ static always_inline void g_free(struct m *mp, struct g *gp)
     struct p *pp = mp->p;
     check(load_relaxed(&gp->run.timer.when) == 0);
     store_relaxed(&gp->status, G_DEAD);
-    bump_owner(&pp->ended, 1);
     gp->link = pp->gfree;
     pp->gfree = gp;
     if (unlikely(++pp->gfree_count >= G_CACHE_MOST))

@@ -328,8 +328,8 @@ static bool run_program(uint64_t seed)
     for (int i = 0; i < p.channels; i++)
         chan_unref(p.c[i]);
     /* A goroutine has left its scope before it is counted as ended. */
-    for (int i = 0; go_count() != before && i < 1000; i++)
-        go_yield();
+    for (int i = 0; go_count() != before && i < 10000; i++)
+        go_sleep(GO_MILLISECOND);
     if (go_count() != before)
         test_failed(__FILE__, __LINE__, "seed %llu: %d goroutines are left", (unsigned long long)seed, go_count() - before);
     if (p.bad)
