@@ -153,8 +153,10 @@ TEST(everything_at_once)
                 go_maxprocs(1 + (first + i / 20) % 5);
             }
         }
+        go_block_enter(); /* or with preempt=0 main's thread would keep its P while it waits */
         for (int i = 0; i < 2; i++)
-            pthread_join(threads[i], NULL); /* main's thread blocks: others get its P */
+            pthread_join(threads[i], NULL);
+        go_block_leave();
         go_waitgroup_wait(&running);
         CHECK_EQ(work, want);
         CHECK_EQ(guarded, want);
