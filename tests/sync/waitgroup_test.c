@@ -82,6 +82,8 @@ TEST(many_wait)
     go_waitgroup_add(&done, N);
     for (int i = 0; i < N; i++)
         go(waiter, &wg, &done);
+    while ((uint32_t)__atomic_load_n(&wg.state, __ATOMIC_SEQ_CST) < N)
+        go_yield();
     go_waitgroup_done(&wg);
     go_waitgroup_wait(&done);
 }
