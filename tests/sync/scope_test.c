@@ -57,6 +57,22 @@ TEST(close_waits_for_all)
     CHECK_EQ(go_scope_close(go_scope_open()), 0);
 }
 
+/* Whoever has closed a scope finds its goroutines counted as ended. */
+TEST(nobody_is_left)
+{
+    int n = 0;
+    for (int i = 0; i < 300 / SLOW; i++) {
+        int before = go_count();
+        go_scope *s = go_scope_open();
+        for (int k = 0; k < 3; k++)
+            go_scope_go(s, count, &n);
+        if (i % 2)
+            until(&n, 3 * (i + 1));
+        CHECK_EQ(go_scope_close(s), 0);
+        CHECK(go_count() <= before);
+    }
+}
+
 static void tree(int *n, int depth)
 {
     add(n, 1);
