@@ -93,8 +93,11 @@ TEST(changed_by_many_at_once)
     REQUIRE(pthread_create(&thread, NULL, thread_changes, NULL) == 0);
     for (int i = 0; i < 4; i++)
         go(changes, i);
-    go_waitgroup_wait(&running);
+    /* The thread counts from its first call on: until then a wait for it would be a deadlock. */
+    go_block_enter();
     pthread_join(thread, NULL);
+    go_block_leave();
+    go_waitgroup_wait(&running);
     go_maxprocs(first);
 }
 
