@@ -69,6 +69,7 @@ _Noreturn void fatal_v(const char *format, va_list args)
 {
     if (load_relaxed(&sched.forked))
         fatal_forked();
+    thread_make_known();
     become_reporter();
     struct report r = { .format = format, .traceback = true };
     va_copy(r.args, args);
@@ -87,7 +88,6 @@ GO_EXPORT _Noreturn void go_fatal(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    section_leave(section_enter()); /* it may be the first call: the environment is read, and main is goroutine 1 */
     fatal_v(format, args);
 }
 

@@ -170,12 +170,22 @@ static void main_adopt(void)
     section_leave(m_self());
 }
 
+/* Stays set: it matters only while m_self() is the stranger. */
+static __thread bool adopting;
+
 struct m *thread_adopt(void)
 {
+    adopting = true;
     pthread_once(&once, start);
     if (os_is_first_thread())
         main_adopt();
     else
         foreign_adopt();
     return m_self();
+}
+
+void thread_make_known(void)
+{
+    if (m_self() == &m_stranger && !adopting)
+        section_leave(section_enter());
 }

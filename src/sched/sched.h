@@ -72,6 +72,9 @@ extern struct g main_g; /* goroutine 1; of no slab, so g_for_each does not know 
 /* Makes the calling thread known: main as goroutine 1, another as a plain thread. */
 struct m *thread_adopt(void);
 
+/* The same where it has not happened yet, and is not under way: misuse may be a thread's first call. */
+void thread_make_known(void);
+
 /* --- thread.c --- */
 
 /* A new M's struct, listed; NULL when there is no memory. */

@@ -380,8 +380,17 @@ CHILD(fatal_by_the_program)
     go_fatal("the number %d is wrong", 17);
 }
 
+/* Before main is known as goroutine 1. */
+CHILD(misuse_is_the_first_call)
+{
+    go_ticker_new(0);
+}
+
 TEST(misuse_is_fatal)
 {
+    struct test_result first = test_run_child("misuse_is_the_first_call", NULL);
+    CHECK_EQ(first.status, 2);
+    CHECK_CONTAINS(first.output, "\n\ngoroutine 1 [running]:\n");
     struct test_result r = test_run_child("unlocks_without_lock", NULL);
     CHECK_EQ(r.status, 2);
     CHECK_CONTAINS(r.output, "fatal error: go_unlock_thread without go_lock_thread\n");
