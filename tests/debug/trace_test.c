@@ -102,8 +102,8 @@ static void quick(void)
 TEST(ring_wraps)
 {
     CHECK_EQ(go_trace_start(0), 0); /* still 4096 */
-    go_waitgroup_add(&all, 20000);
-    for (int i = 0; i < 20000; i++) {
+    go_waitgroup_add(&all, 3000);
+    for (int i = 0; i < 3000; i++) {
         go(quick);
         if (i % 100 == 0)
             go_yield();

@@ -248,10 +248,10 @@ static void churn(int n)
 /* Goroutines come, go and move while reports are made. */
 TEST(while_others_go_on)
 {
-    churners = 8;
-    for (int i = 0; i < 8; i++)
+    churners = 4;
+    for (int i = 0; i < 4; i++)
         go(churn, i);
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < 10; i++) {
         CHECK_CONTAINS(traceback(), "goroutine 1 [running]:");
         go_sleep(GO_MILLISECOND);
     }
