@@ -47,5 +47,30 @@ headers() {
     done
 }
 empty "each internal header stands alone" headers
+tour() { # what src/README.md names is there
+    local part file names name
+    sed -nE 's/^\|.*\| (.*) \|$/\1/p' src/README.md | tr ';' '\n' | grep '`' | while read -r part; do
+        file=
+        for name in $(grep -oE '`[^`]+`' <<<"$part" | tr -d '`'); do
+            case $name in
+            */*)
+                file=$(cd src && ls -d $name ../$name 2>/dev/null)
+                [ -n "$file" ] || echo "src/README.md: there is no $name"
+                ;;
+            *) (cd src && grep -qw "$name" $file) || echo "src/README.md: $name is not in $file" ;;
+            esac
+        done
+    done
+}
+empty "the tour of the source is true" tour
+links() { # relative links in the documents
+    local file link
+    for file in *.md docs/*.md src/*.md; do
+        grep -oE '\]\([^)#]+' "$file" | sed 's/^](//' | grep -v '^http' | while read -r link; do
+            [ -e "$(dirname "$file")/$link" ] || echo "$file: there is no $link"
+        done
+    done
+}
+empty "links lead somewhere" links
 empty "the layout is kept" tools/check-format
 finish
