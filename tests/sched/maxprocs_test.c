@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "test.h"
 
@@ -78,9 +79,13 @@ static void changes(int seed)
     go_waitgroup_done(&running);
 }
 
+static atomic_int known;
+
 static void *thread_changes(void *arg)
 {
     (void)arg;
+    go_count();
+    atomic_store(&known, 1);
     changes(3);
     return NULL;
 }
@@ -91,6 +96,8 @@ TEST(changed_by_many_at_once)
     pthread_t thread;
     go_waitgroup_add(&running, 5);
     REQUIRE(pthread_create(&thread, NULL, thread_changes, NULL) == 0);
+    while (!atomic_load(&known)) /* until it has called the library nobody knows that it will end the wait */
+        usleep(100);
     for (int i = 0; i < 4; i++)
         go(changes, i);
     /* The thread counts from its first call on: until then a wait for it would be a deadlock. */

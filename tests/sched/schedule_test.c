@@ -44,7 +44,7 @@ static void says(const char *name)
     go_waitgroup_done(&running);
 }
 
-/* The one launched last runs next, the others in their order. */
+/* Those that have not begun run newest first, those that have, in their order. */
 CHILD(launch_order)
 {
     go_waitgroup_add(&running, 5);
@@ -80,9 +80,9 @@ CHILD(sleep_order)
 TEST(order_on_one_p)
 {
     struct test_result r = test_run_child("yield_order", "GOMAXPROCS=1", "GODEBUG=preempt=0", NULL);
-    CHECK_STR(r.output, "cabcabcab\n");
+    CHECK_STR(r.output, "cbacbacba\n");
     r = test_run_child("launch_order", "GOMAXPROCS=1", "GODEBUG=preempt=0", NULL);
-    CHECK_STR(r.output, "51234\n");
+    CHECK_STR(r.output, "54321\n");
     r = test_run_child("sleep_order", "GOMAXPROCS=1", "GODEBUG=preempt=0", NULL);
     CHECK_STR(r.output, "12345\n");
 }
