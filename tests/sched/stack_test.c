@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Stacks: overflow in each kind of guard, memory given back, no memory.
-// test: procs=1,4
+// test: procs=1,4 timeout=300
 #include <goroutine.h>
 
 #include <stdatomic.h>

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
+# test: timeout=600
+#
 # Each debug switch forces a rare path: the stress program and a few others run under each of them.
 # shellcheck source=tests/script.sh
 . "$(dirname "$0")/../script.sh"
