@@ -6,7 +6,7 @@
 //     load http CONNECTIONS SECONDS SERVER ARGS...     GET / on connections that stay
 //     load wakeup TIMES SERVER ARGS...                 the time, on the server's standard input, every 2 ms
 //
-// starts the server, which prints "port N" (or its port is given as PORT in the environment), and reports requests per
+// starts the server, which prints "port N" or "listening on 127.0.0.1:N" (or its port is given as PORT in the environment), and reports requests per
 // second, the server's CPU time per request, and latencies. With PROCS=1 server and load have a processor each.
 #include <arpa/inet.h>
 #include <errno.h>
@@ -264,7 +264,7 @@ int main(int argc, char **argv)
     } else {
         char line[64];
         FILE *f = fdopen(from, "r");
-        if (!fgets(line, sizeof line, f) || sscanf(line, "port %d", &port) != 1)
+        if (!fgets(line, sizeof line, f) || (sscanf(line, "port %d", &port) != 1 && sscanf(line, "listening on %*[^:]:%d", &port) != 1))
             die("the server prints no port");
     }
     load(port, atoi(argv[2]), atof(argv[3]));
