@@ -124,7 +124,8 @@ void world_call(void (*fn)(struct m *, void *), void *arg)
     section_leave(c.mp);
 }
 
-struct m *world_find_m(struct g *gp, int *tid)
+/* An M without a P goes on: what is read of it may be out of date. ThreadSanitizer is not to mind. */
+__attribute__((no_sanitize("thread"))) struct m *world_find_m(struct g *gp, int *tid)
 {
     struct m *found = NULL;
     bool locked = take(&sched.lock, os_now() + 10000000);

@@ -101,6 +101,9 @@ static void quick(void)
 /* A ring that is too small keeps the end. */
 TEST(ring_wraps)
 {
+#ifdef __SANITIZE_THREAD__
+    SKIP("thousands of fibers take a minute");
+#endif
     CHECK_EQ(go_trace_start(0), 0); /* still 4096 */
     go_waitgroup_add(&all, 3000);
     for (int i = 0; i < 3000; i++) {
