@@ -17,6 +17,16 @@
 
 #include "test.h"
 
+/* src/sched/netpoll.h: how many waits for descriptors there are */
+extern _Atomic int netpoll_waits;
+
+/* Starting a goroutine is slow under ThreadSanitizer. */
+#ifdef __SANITIZE_THREAD__
+#define ROUNDS(n) ((n) / 8)
+#else
+#define ROUNDS(n) (n)
+#endif
+
 /* --- help --- */
 
 struct reader {
@@ -38,6 +48,18 @@ static void settle(void)
     for (int i = 0; i < 20; i++)
         go_yield();
     go_sleep(2 * GO_MILLISECOND);
+}
+
+/* Until n more than `before` wait for descriptors. */
+static void parked(int before, int n)
+{
+    while (__atomic_load_n(&netpoll_waits, __ATOMIC_RELAXED) < before + n)
+        go_sleep(100 * GO_MICROSECOND);
+}
+
+static int waits(void)
+{
+    return __atomic_load_n(&netpoll_waits, __ATOMIC_RELAXED);
 }
 
 static bool nonblocking(int fd)
@@ -95,7 +117,7 @@ TEST(read_waits_for_write)
 /* Numbers come back after plain close, with another kind of file behind them. */
 TEST(reuse_after_plain_close)
 {
-    for (int i = 0; i < 60; i++) {
+    for (int i = 0; i < ROUNDS(60); i++) {
         int fds[2];
         go_waitgroup done = { 0 };
         pair_of(i % 3, fds);
@@ -355,8 +377,9 @@ TEST(close_wakes_all)
 /* The closer opens the same number again at once and writes there: no stale waiter may read it. */
 TEST(reused_number_wakes_nobody)
 {
-    for (int round = 0; round < 50; round++) {
-        int fds[2], again[2];
+    for (int round = 0; round < ROUNDS(50); round++) {
+        int fds[2], again[2], before = waits();
+        bool all_wait = round % 2;
         go_waitgroup done = { 0 };
         struct reader r[3];
         pair_of(1, fds);
@@ -365,24 +388,25 @@ TEST(reused_number_wakes_nobody)
             go_waitgroup_add(&done, 1);
             go(read_once, &r[i]);
         }
-        for (int i = 0; i < 10; i++)
+        if (all_wait)
+            parked(before, 3);
+        else
             go_yield();
-        if (round % 2)
-            settle();
         go_close(fds[0]);
         pair_of(1, again);
         CHECK_EQ(again[0], fds[0]);
         CHECK_EQ(go_write(again[1], "new", 3), 3);
-        go_waitgroup_wait(&done);
-        for (int i = 0; i < 3; i++)
-            if (round % 2)
-                CHECK_EQ(r[i].result, -EBADF);
-        if (round % 2) {
+        if (all_wait) {
             char c[8];
+            go_waitgroup_wait(&done);
+            for (int i = 0; i < 3; i++)
+                CHECK_EQ(r[i].result, -EBADF);
             CHECK_EQ(go_read(again[0], c, sizeof c), 3);
         }
+        /* Those who came late read from the new one, or find it closed. */
         go_close(again[0]);
         go_close(again[1]);
+        go_waitgroup_wait(&done);
         go_close(fds[1]);
     }
 }
@@ -396,7 +420,7 @@ static void close_it(int fd, go_waitgroup *done)
 /* Close against data: the reader gets one or the other, and always something. */
 TEST(close_races_with_data)
 {
-    for (int round = 0; round < 300; round++) {
+    for (int round = 0; round < ROUNDS(300); round++) {
         int fds[2];
         ssize_t n = 0;
         go_waitgroup done = { 0 };
@@ -496,7 +520,7 @@ TEST(close_drops_the_deadline)
 TEST(deadline_races_with_data)
 {
     int timeouts = 0;
-    for (int round = 0; round < 200; round++) {
+    for (int round = 0; round < ROUNDS(200); round++) {
         int fds[2];
         char c;
         ssize_t n = 0;
@@ -533,8 +557,9 @@ TEST(readers_are_served_in_order)
         for (int i = 0; i < N; i++) {
             r[i] = (struct reader){ .fd = fds[0], .done = &done[i] };
             go_waitgroup_add(&done[i], 1);
+            int before = waits();
             go(read_once, &r[i]);
-            settle();
+            parked(before, 1);
         }
         for (int i = 0; i < N; i++) {
             char c = (char)('a' + i);
