@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// inflight [N]: N goroutines launched before the first one runs, which takes one P and no preemption; the time to
-// launch, the memory at the peak, and the time until all have run.
+// inflight [N]: N goroutines launched before the first one runs, which takes one P and
+// GODEBUG=preempt=0,slice=999999999; the time to launch, the memory at the peak, and the time until all have run.
 #include <goroutine.h>
 
 #include "bench.h"
