@@ -20,6 +20,12 @@ static void settle(void)
 
 #define SHELL(script) ((const char *const[]){ "sh", "-c", script, NULL })
 
+/* posix_spawn hears of errors through memory that parent and child share, which an emulated vfork's do not. */
+static bool spawn_tells(void)
+{
+    return getenv("TEST_EMULATOR") == NULL;
+}
+
 TEST(run)
 {
     int status = go_run((const char *const[]){ "sh", "-c", "exit 7", NULL });
@@ -30,10 +36,12 @@ TEST(run)
     status = go_run(argv);
     CHECK(WIFSIGNALED(status));
     CHECK_EQ(WTERMSIG(status), SIGKILL);
+    CHECK_EQ(go_run((const char *const[]){ NULL }), -EINVAL);
+    if (!spawn_tells())
+        SKIP("qemu-user does not tell why a program cannot be started");
     CHECK_EQ(go_run((const char *const[]){ "/no/such/program", NULL }), -ENOENT);
     CHECK_EQ(go_run((const char *const[]){ "no-such-program-either", NULL }), -ENOENT);
     CHECK_EQ(go_run((const char *const[]){ "/dev/null", NULL }), -EACCES);
-    CHECK_EQ(go_run((const char *const[]){ NULL }), -EINVAL);
 }
 
 static void drain(int fd, char *buffer, size_t size)
@@ -75,7 +83,8 @@ TEST(pipes_environment_directory)
     CHECK_EQ(go_run(SHELL("echo into the file"), &r), 0);
     CHECK_EQ(go_pread(f, text, sizeof text, 0), 14);
     go_run_options d = { .directory = "/no/such/directory" };
-    CHECK_EQ(go_run(SHELL("true"), &d), -ENOENT);
+    if (spawn_tells())
+        CHECK_EQ(go_run(SHELL("true"), &d), -ENOENT);
     close(f);
     unlink(path);
 }
