@@ -31,30 +31,15 @@ struct p *p_new_locked(void)
     return pp;
 }
 
-/* To P 0, which is never gone, whoever has it. pp is the caller's. */
-static void move_timers(struct p *pp)
-{
-    struct p *to = load_relaxed(&sched.ps[0]);
-    for (;;) {
-        lock_take(&to->lock);
-        if (p_seize(to))
-            break;
-        lock_release(&to->lock);
-        os_thread_yield();
-    }
-    timer_move(pp, to);
-    p_unseize(to);
-    lock_release(&to->lock);
-}
-
 void p_retire(struct p *pp)
 {
     struct g *gp;
-    if (pp->timers.length > 0)
-        move_timers(pp);
+    if (load_relaxed(&pp->timers.next) != TIME_NEVER)
+        timer_evacuate(pp);
     stack_cache_flush(&pp->stacks);
     g_cache_flush(pp);
     chan_cache_flush(pp);
+    lock_take(&pp->lock); /* a thief may be at its ring, for it sees that nobody owns it */
     lock_take(&sched.lock);
     while ((gp = runq_pop_next(pp)) || (gp = runq_pop(pp)))
         global_push_locked(gp);
@@ -64,6 +49,7 @@ void p_retire(struct p *pp)
         p_idle_push_locked(pp); /* wanted again in the meantime */
     struct p *idle = sched.global.length > 0 ? p_idle_pop_locked() : NULL;
     lock_release(&sched.lock);
+    lock_release(&pp->lock);
     if (idle)
         m_start(idle, false, NULL);
 }

@@ -175,7 +175,8 @@ void m_unlist_idle_locked(struct m *mp);
 
 /* --- newproc.c --- */
 
-/* Launches fn(arg) for the library, outside every scope. `site` is what tracebacks give as its origin. flags:
+/* Launches fn(arg) for the library, outside every scope. `site`, whose integer_regs is 1 if fn looks at its argument,
+ * is what tracebacks give as its origin. flags:
  * 0, or G_SYSTEM. In a section; mp->p may be NULL. */
 void newproc_internal(struct m *mp, void (*fn)(void *), void *arg, const struct go_site *site,
                       unsigned flags);

@@ -200,16 +200,25 @@ int timer_run_due(struct m *mp, struct p *pp, int64_t now)
     return fired;
 }
 
-void timer_move(struct p *from, struct p *to)
+void timer_evacuate(struct p *from)
 {
-    for (uint32_t i = 0; i < from->timers.length; i++) {
-        struct timer_entry *e = &from->timers.entries[i];
-        if (up_to_date(e)) {
-            store_relaxed(&e->timer->home, to->id);
-            insert(&to->timers, *e);
-        }
+    struct timer_heap *heap = &from->timers;
+    lock_take(&from->lock); /* nobody owns it: a thief may be firing some of them */
+    struct timer_entry *entries = heap->entries;
+    uint32_t n = heap->length;
+    heap->entries = NULL;
+    heap->length = heap->capacity = 0;
+    store_relaxed(&heap->stale, 0);
+    publish_next(heap);
+    lock_release(&from->lock);
+    if (n > 0) {
+        struct p *to = timer_borrow_p();
+        for (uint32_t i = 0; i < n; i++)
+            if (up_to_date(&entries[i])) {
+                store_relaxed(&entries[i].timer->home, to->id);
+                insert(&to->timers, entries[i]);
+            }
+        timer_return_p(to, load_relaxed(&to->timers.next));
     }
-    from->timers.length = 0;
-    store_relaxed(&from->timers.stale, 0);
-    publish_next(&from->timers);
+    free(entries);
 }

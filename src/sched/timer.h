@@ -58,5 +58,5 @@ bool timer_cancel(struct timer *t);
 int timer_run_due(struct m *mp, struct p *pp, int64_t now);
 
 
-/* Moves every timer of `from` to `to`; the caller owns both. On a system stack. */
-void timer_move(struct p *from, struct p *to);
+/* Moves every timer of `from`, which is in nobody's hand but the caller's, to P 0. On a system stack. */
+void timer_evacuate(struct p *from);

@@ -158,7 +158,9 @@ TEST(with_locked_threads)
 
 static atomic_int at_once, most;
 
-static void alone(void)
+static atomic_long laps[3];
+
+static void alone(int i)
 {
     while (!atomic_load(&stop)) {
         int now = atomic_fetch_add(&at_once, 1) + 1;
@@ -168,6 +170,7 @@ static void alone(void)
             __asm__ volatile("");
         atomic_fetch_sub(&at_once, 1);
         go_yield();
+        atomic_fetch_add(&laps[i], 1);
     }
     go_waitgroup_done(&running);
 }
@@ -177,11 +180,13 @@ CHILD(fewer_means_fewer)
 {
     go_waitgroup_add(&running, 3);
     for (int i = 0; i < 3; i++)
-        go(alone);
+        go(alone, i);
     go_sleep(2 * GO_MILLISECOND);
     go_maxprocs(1);
-    for (int i = 0; i < 100; i++)
-        go_yield();
+    /* Each has come to its next call when it has made a whole lap; its thread may have lost its processor. */
+    for (int i = 0; i < 3; i++)
+        for (long seen = atomic_load(&laps[i]); atomic_load(&laps[i]) < seen + 2;)
+            go_yield();
     atomic_store(&most, 0);
     for (int i = 0; i < 1000; i++) {
         if (atomic_load(&at_once) > 0)
