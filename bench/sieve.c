@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// sieve [N]: the first N primes by a chain of filters.
+// sieve [N [STACK]]: the first N primes by a chain of filters on stacks of STACK bytes (0: the default).
 #include <goroutine.h>
 
 #include "bench.h"
@@ -24,6 +24,7 @@ static void filter(chan(int) in, chan(int) out, int prime)
 int main(int argc, char **argv)
 {
     long n = bench_arg(argc, argv, 1, 3000);
+    go_options options = { .stack_size = (size_t)bench_arg(argc, argv, 2, 0) };
     int prime = 0;
 
     struct bench_watch w = bench_start();
@@ -32,7 +33,7 @@ int main(int argc, char **argv)
     for (long i = 0; i < n; i++) {
         chan(int) next = chan_make(int, 0);
         chan_recv(c, &prime);
-        go(filter, c, next, prime);
+        go_with(options, filter, c, next, prime);
         c = next;
     }
     bench_whole(w);
