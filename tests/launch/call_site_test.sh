@@ -29,7 +29,7 @@ fi
 
 # docs/launching.md shows these instructions. Addresses are not compared.
 bare() {
-    sed -nE 's/^ +([0-9a-f]+:[[:space:]]+)?([a-z].*)$/\2/p' | sed -E 's/0x[0-9a-f]+\(%rip\)/X(%rip)/; s/# [0-9a-f]+ /# /; s/^(call|jmp) +[0-9a-f]+/\1/; s/[[:space:]]+/ /g'
+    sed -nE 's/^ +([0-9a-f]+:[[:space:]]+)?([a-z].*)$/\2/p' | sed -E 's/0x[0-9a-f]+\(%rip\)/X(%rip)/; s/ *# .*//; s/^(call|jmp) +[0-9a-f]+/\1/; s/[[:space:]]+/ /g'
 }
 if readelf -p .comment "$program" | grep -q 'GCC: (Debian 12' && [ "$(uname -m)" = x86_64 ] && ! nm "$program" | grep -q __asan; then
     sed -n '/^heavyweight_champ.c:12$/,/^```$/p' "$root/docs/launching.md" | bare >"$work/shown"
