@@ -284,7 +284,8 @@ static void slice(struct trace *t, uint32_t proc, uint64_t until, uint8_t left)
 {
     struct copy *c = &t->procs[proc];
     struct person *p = c->running ? person_of(t, c->running) : NULL;
-    if (p && until > c->since) {
+    /* A processor whose counter is slow, such as an AArch64 one, sees short runs take no time at all. */
+    if (p && until >= c->since) {
         begin(t, "X", proc, c->since);
         out_str(&t->out, ",\"dur\":");
         /* By difference of the rounded ends, so that slices never overlap. */
