@@ -121,10 +121,9 @@ static noinline ssize_t not_waited(struct op *op, attempt_fn attempt, int r, boo
     return n == -EAGAIN || n == -EINTR ? r : n;
 }
 
-/* Attempts until it is not in vain. The attempt is inlined into each of the callers. */
-static always_inline ssize_t run(struct op *op, attempt_fn attempt, bool skips)
+static always_inline ssize_t attempt_until(struct op *op, attempt_fn attempt, bool skips, enum poll_turn *turn)
 {
-    bool waited = false, tried = false;
+    bool tried = false;
     struct poll_desc *d = op->d;
     uint32_t generation = load_relaxed(&d->generation);
     for (;;) {
@@ -144,7 +143,7 @@ static always_inline ssize_t run(struct op *op, attempt_fn attempt, bool skips)
             if (op->no_wait)
                 return n;
         }
-        int r = netpoll_wait(d, op->side, op->seen, &waited);
+        int r = netpoll_wait(d, op->side, op->seen, turn);
         if (unlikely(r < 0)) {
             if (r == -EPERM && load_relaxed(&d->kind) != KIND_DEVICE) {
                 /* Not pollable, and yet it said -EAGAIN: it is to be asked in the blocking way. */
@@ -154,6 +153,16 @@ static always_inline ssize_t run(struct op *op, attempt_fn attempt, bool skips)
             return not_waited(op, attempt, r, tried);
         }
     }
+}
+
+/* Attempts until it is not in vain. The attempt is inlined into each of the callers. */
+static always_inline ssize_t run(struct op *op, attempt_fn attempt, bool skips)
+{
+    enum poll_turn turn = TURN_FIRST;
+    ssize_t n = attempt_until(op, attempt, skips, &turn);
+    if (unlikely(turn == TURN_FLIGHT))
+        netpoll_land(op->d, op->side, op->seen);
+    return n;
 }
 
 /* --- reading --- */
@@ -908,7 +917,7 @@ GO_EXPORT ssize_t go_sendfile(int out, int in, off_t *offset, size_t count)
 GO_EXPORT ssize_t go_splice(int in, off_t *in_offset, int out, off_t *out_offset, size_t count, unsigned flags)
 {
     struct poll_desc *d_in, *d_out;
-    bool waited_in = false, waited_out = false;
+    enum poll_turn turn_in = TURN_FIRST, turn_out = TURN_FIRST;
     io_enter();
     int r = netpoll_begin(in, &d_in);
     if (r == 0)
@@ -943,8 +952,18 @@ GO_EXPORT ssize_t go_splice(int in, off_t *in_offset, int out, off_t *out_offset
         }
         if (flags & SPLICE_F_NONBLOCK)
             return -EAGAIN;
-        r = ready_in == 0 ? netpoll_wait(d_in, POLL_READ, seen_in, &waited_in)
-                          : netpoll_wait(d_out, POLL_WRITE, seen_out, &waited_out);
+        /* Two sides, and a turn in only one of the queues at a time. */
+        if (ready_in == 0) {
+            r = netpoll_wait(d_in, POLL_READ, seen_in, &turn_in);
+            if (turn_in == TURN_FLIGHT)
+                netpoll_land(d_in, POLL_READ, seen_in);
+            turn_in = TURN_AGAIN;
+        } else {
+            r = netpoll_wait(d_out, POLL_WRITE, seen_out, &turn_out);
+            if (turn_out == TURN_FLIGHT)
+                netpoll_land(d_out, POLL_WRITE, seen_out);
+            turn_out = TURN_AGAIN;
+        }
         if (r < 0)
             return r;
     }

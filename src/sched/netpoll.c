@@ -31,7 +31,8 @@
 // An edge wakes the first in the queue, not all of them: on a listening socket a thousand goroutines would come for one
 // connection. But an edge may stand for many connections. So whoever has had success and leaves something passes on: it wakes
 // the next one. Who comes in vain goes back to the head of the queue. Those who only look (select) use up nothing and
-// do not count.
+// do not count. To keep the order among several, one of them at a time is in flight, between its wake-up and the end of its attempt: an
+// edge that comes meanwhile wakes nobody else, for the one in flight sees it, or wakes the next when it lands.
 //
 // "The same number, another file"
 //
@@ -180,17 +181,25 @@ static bool claim_locked(struct netpoll_waiter *w, int result, struct woken *wok
     return true;
 }
 
-/* The side may be ready: one who takes, and all who look, shall see. */
+/* The side may be ready: one who takes (or all, to think again), and all who look, shall see. */
 static void edge_locked(struct poll_desc *d, enum poll_side side, bool all, struct woken *woken)
 {
     struct poll_queue *q = &d->side[side];
     store_release(&q->edge, load_relaxed(&q->edge) + 1); /* pairs with the acquire in netpoll_see */
-    bool taken = false;
+    if (all)
+        q->in_flight = false;
+    bool taken = q->in_flight;
     struct netpoll_waiter *next;
     for (struct netpoll_waiter *w = load_relaxed(&q->first); w; w = next) {
         next = w->next;
-        if (w->looks || !taken || all)
-            taken |= claim_locked(w, NETPOLL_LOOK, woken) && !w->looks;
+        if (w->looks || all) {
+            claim_locked(w, NETPOLL_LOOK, woken);
+        } else if (!taken) {
+            w->flies = next != NULL;
+            taken = claim_locked(w, NETPOLL_LOOK, woken);
+            if (taken)
+                q->in_flight = next != NULL;
+        }
     }
 }
 
@@ -199,6 +208,7 @@ static void refuse_locked(struct poll_desc *d, struct woken *woken)
     for (int side = 0; side < 2; side++) {
         struct poll_queue *q = &d->side[side];
         store_release(&q->edge, load_relaxed(&q->edge) + 1);
+        q->in_flight = false;
         struct netpoll_waiter *w;
         while ((w = load_relaxed(&q->first)))
             claim_locked(w, -EBADF, woken);
@@ -419,7 +429,7 @@ bool netpoll_late(struct poll_desc *d, enum poll_side side)
     return until != 0 && os_now() >= until;
 }
 
-int netpoll_wait(struct poll_desc *d, enum poll_side side, struct poll_seen seen, bool *waited)
+int netpoll_wait(struct poll_desc *d, enum poll_side side, struct poll_seen seen, enum poll_turn *turn)
 {
     int r = poller_ready();
     if (unlikely(r < 0))
@@ -444,9 +454,11 @@ int netpoll_wait(struct poll_desc *d, enum poll_side side, struct poll_seen seen
     struct netpoll_waiter w = { .desc = d, .gp = gp, .side = (uint8_t)side };
     add_relaxed(&netpoll_waits, 1);
     w.ticket = wait_arm_cancellable(gp, WAIT_IO);
-    enqueue_locked(&w, *waited);
+    enqueue_locked(&w, *turn != TURN_FIRST);
+    if (*turn == TURN_FLIGHT)
+        q->in_flight = false; /* in vain: the next edge wakes the head again */
     lock_release(&d->lock);
-    *waited = true;
+    *turn = TURN_AGAIN;
     if (unlikely(!mp->p))
         see_that_one_polls();
     r = until ? wait_park_until(mp, gp, until) : wait_park(mp, gp);
@@ -460,6 +472,8 @@ int netpoll_wait(struct poll_desc *d, enum poll_side side, struct poll_seen seen
             r = -ETIMEDOUT;
     } else if (w.result < 0) {
         r = w.result;
+    } else if (w.flies) {
+        *turn = TURN_FLIGHT;
     }
     add_relaxed(&netpoll_waits, -1);
     section_leave(mp);
@@ -472,6 +486,23 @@ noinline void netpoll_pass_on_slow(struct poll_desc *d, enum poll_side side)
     struct m *mp = section_enter();
     lock_take(&d->lock);
     edge_locked(d, side, false, &woken);
+    lock_release(&d->lock);
+    wake_each(mp, &woken);
+    section_leave(mp);
+}
+
+noinline void netpoll_land(struct poll_desc *d, enum poll_side side, struct poll_seen seen)
+{
+    struct poll_queue *q = &d->side[side];
+    struct woken woken = { 0 };
+    struct m *mp = section_enter();
+    lock_take(&d->lock);
+    if (load_relaxed(&d->generation) == seen.generation) {
+        q->in_flight = false;
+        if (load_relaxed(&q->first) &&
+            (load_relaxed(&q->drained) != seen.edge || load_relaxed(&q->edge) != seen.edge))
+            edge_locked(d, side, false, &woken);
+    }
     lock_release(&d->lock);
     wake_each(mp, &woken);
     section_leave(mp);

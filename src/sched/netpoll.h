@@ -8,8 +8,9 @@
 //     do {
 //         seen = netpoll_see(d, side);              before the attempt
 //         attempt the operation without blocking; if it did not answer -EAGAIN: done
-//         r = netpoll_wait(d, side, seen, &waited);
+//         r = netpoll_wait(d, side, seen, &turn);   turn is TURN_FIRST at first
 //     } while (r == 0);
+//     if (turn == TURN_FLIGHT) netpoll_land(d, side, seen);
 //
 // A wait for several things (select), the descriptor being one of them:
 //
@@ -47,6 +48,7 @@ struct netpoll_waiter {
     uint8_t side;              /* enum poll_side */
     bool queued;
     bool looks;                /* only looks and need not take what is there: does not use up a wake-up */
+    bool flies;                /* as result: it is the one that is on its way; see "One event, many waiters" */
 };
 
 /* What was known before an attempt: if it is still so at the time of waiting, nothing has been missed. */
@@ -61,6 +63,7 @@ struct poll_queue {
     _Atomic uint32_t edge;    /* written under lock; release, pairs with the acquire in netpoll_see */
     _Atomic uint32_t drained; /* the edge as of an operation that took all there was; relaxed, by anyone */
     _Atomic int64_t until;    /* the deadline, 0 if none; written under lock */
+    bool in_flight;           /* under lock: one of several has been woken and has not landed yet */
 };
 
 /* How a descriptor is dealt with: a guess, for its number may stand for another file by now. */
@@ -122,12 +125,21 @@ static always_inline bool netpoll_is_drained(struct poll_desc *d, enum poll_side
 /* The deadline of the side has passed. */
 bool netpoll_late(struct poll_desc *d, enum poll_side side);
 
+/* How an operation stands in the queue. */
+enum poll_turn {
+    TURN_FIRST,  /* has not waited */
+    TURN_AGAIN,  /* has: it goes to the head if it must wait again */
+    TURN_FLIGHT, /* and others wait for it to have had its attempt: it must wait again, or land */
+};
+
 /*
  * Waits for an edge on the side. Outside of a section. 0: try again, perhaps without success · -EBADF: closed · -EPERM: always
- * ready, that is, a file · -ETIMEDOUT: the deadline · what the scope says · -ENOMEM, -ENOSPC, -EMFILE. *waited: true from the
- * second wait of an operation on, so that it does not lose its place in the queue. May park; any thread.
+ * ready, that is, a file · -ETIMEDOUT: the deadline · what the scope says · -ENOMEM, -ENOSPC, -EMFILE. May park; any thread.
  */
-int netpoll_wait(struct poll_desc *d, enum poll_side side, struct poll_seen seen, bool *waited);
+int netpoll_wait(struct poll_desc *d, enum poll_side side, struct poll_seen seen, enum poll_turn *turn);
+
+/* An operation in flight is done, one way or the other: the next one may try, unless nothing is left. Outside of a section. */
+void netpoll_land(struct poll_desc *d, enum poll_side side, struct poll_seen seen);
 
 /* An operation has succeeded, and there may be more to be had: the next waiter may try. Outside of a section. */
 void netpoll_pass_on_slow(struct poll_desc *d, enum poll_side side);
