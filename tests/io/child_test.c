@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,6 +96,13 @@ static void wait_one(pid_t pid, int *status, pid_t *result, go_waitgroup *done)
     go_waitgroup_done(done);
 }
 
+/* For one that looks at *result meanwhile. */
+static void wait_one_watched(pid_t pid, int *status, _Atomic pid_t *result, go_waitgroup *done)
+{
+    atomic_store(result, go_wait_child(pid, status));
+    go_waitgroup_done(done);
+}
+
 /* Forked by the program itself, many at once, while others run. */
 static void fork_many(void)
 {
@@ -182,12 +190,12 @@ TEST(cancel)
 TEST(others_run_meanwhile)
 {
     int status = -1, ticks = 0;
-    pid_t result = 0;
+    _Atomic pid_t result = 0;
     go_waitgroup done = { 0 };
     pid_t pid = go_start((const char *const[]){ "sleep", "0.05", NULL }, NULL);
     go_waitgroup_add(&done, 1);
-    go(wait_one, pid, &status, &result, &done);
-    while (__atomic_load_n(&result, __ATOMIC_ACQUIRE) == 0) {
+    go(wait_one_watched, pid, &status, &result, &done);
+    while (atomic_load(&result) == 0) {
         ticks++;
         go_sleep(GO_MILLISECOND);
     }

@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,13 +54,13 @@ static void settle(void)
 /* Until n more than `before` wait for descriptors. */
 static void parked(int before, int n)
 {
-    while (__atomic_load_n(&netpoll_waits, __ATOMIC_RELAXED) < before + n)
+    while (atomic_load_explicit(&netpoll_waits, memory_order_relaxed) < before + n)
         go_sleep(100 * GO_MICROSECOND);
 }
 
 static int waits(void)
 {
-    return __atomic_load_n(&netpoll_waits, __ATOMIC_RELAXED);
+    return atomic_load_explicit(&netpoll_waits, memory_order_relaxed);
 }
 
 static bool nonblocking(int fd)
