@@ -218,6 +218,7 @@ CHILD(a_thread_will_wake_us)
     pthread_t thread;
     if (pthread_create(&thread, NULL, releases_late, &never) != 0)
         exit(9);
+    pthread_detach(thread);
     while (!known) /* a wait for a thread that is not known yet would be a deadlock */
         usleep(1000);
     go_lock_thread();

@@ -257,7 +257,7 @@ static void waits_and_yields(void)
     }
 }
 
-static long locked_tid;
+static atomic_long locked_tid;
 static atomic_int intruders, stop;
 
 static void looks_at_tid(void)
@@ -274,7 +274,8 @@ static void stays(void)
 {
     go_lock_thread();
     go_lock_thread();
-    long here = locked_tid = tid();
+    long here = tid();
+    atomic_store(&locked_tid, here);
     go_waitgroup_add(&running, 4);
     for (int i = 0; i < 4; i++)
         go(looks_at_tid);
