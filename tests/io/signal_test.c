@@ -111,27 +111,29 @@ TEST(misuse)
     chan_unref(c);
 }
 
-static void work(int *done)
+static void work(int *done, go_waitgroup *ended)
 {
     while (!__atomic_load_n(done, __ATOMIC_RELAXED))
         go_yield();
+    go_waitgroup_done(ended);
 }
 
 TEST(beside_work)
 {
     chan(int) c = chan_make(int, 16);
     int done = 0, signo, got = 0;
-    go_waitgroup none = { 0 };
-    (void)none;
+    go_waitgroup ended = { 0 };
+    go_waitgroup_add(&ended, 4);
     go_signal_notify(c, SIGUSR1, 0);
     for (int i = 0; i < 4; i++)
-        go(work, &done);
+        go(work, &done, &ended);
     for (int i = 0; i < 20; i++) {
         raise(SIGUSR1);
         got += chan_recv(c, &signo);
     }
     CHECK_EQ(got, 20);
     __atomic_store_n(&done, 1, __ATOMIC_RELAXED);
+    go_waitgroup_wait(&ended);
     go_signal_stop(c);
     chan_unref(c);
 }
