@@ -9,6 +9,8 @@ export JOBS
 
 configure = cmake -G Ninja -S . -Wno-dev -DCMAKE_INSTALL_PREFIX=$(PREFIX) $(CMAKE_FLAGS)
 build = cmake --build
+# PROCS=2,4: at these numbers of Ps instead of 1, 2, 4 and 8.
+procs = $(if $(PROCS),-p $(PROCS))
 # TSan's pause at exit would let goroutines run on after main has returned.
 sanitizer_options = ASAN_OPTIONS=detect_stack_use_after_return=1:detect_leaks=0:$$ASAN_OPTIONS \
 	UBSAN_OPTIONS=print_stacktrace=1:$$UBSAN_OPTIONS TSAN_OPTIONS=atexit_sleep_ms=0:second_deadlock_stack=1:$$TSAN_OPTIONS
@@ -30,37 +32,37 @@ test: ## all tests, at GOMAXPROCS 1, 2, 4 and 8; TESTS=chan for those with chan 
 	@tools/install-deps build test
 	@$(configure) -B $(BUILD) -DGO_TESTS=ON -DGO_WERROR=ON >/dev/null
 	@$(build) $(BUILD) -j $(JOBS)
-	@tests/run -s $(BUILD) $(TESTS)
+	@tests/run -s $(procs) $(BUILD) $(TESTS)
 
 test-debug: ## all tests with every invariant check compiled in
 	@tools/install-deps build test
 	@$(configure) -B $(BUILD)/debug -DGO_DEBUG_LEVEL=2 -DGO_WERROR=ON >/dev/null
 	@$(build) $(BUILD)/debug -j $(JOBS)
-	@TEST_SLOW=3 tests/run $(BUILD)/debug $(TESTS)
+	@TEST_SLOW=3 tests/run $(procs) $(BUILD)/debug $(TESTS)
 
 test-clang: ## all tests, built with Clang
 	@tools/install-deps build test
 	@$(configure) -B $(BUILD)/clang -DCMAKE_C_COMPILER=clang -DGO_WERROR=ON >/dev/null
 	@$(build) $(BUILD)/clang -j $(JOBS)
-	@tests/run $(BUILD)/clang $(TESTS)
+	@tests/run $(procs) $(BUILD)/clang $(TESTS)
 
 asan: ## all tests under AddressSanitizer and UBSan
 	@tools/install-deps build test
 	@$(configure) -B $(BUILD)/asan -DGO_SANITIZE=address -DGO_WERROR=ON >/dev/null
 	@$(build) $(BUILD)/asan -j $(JOBS)
-	@$(sanitizer_options) TEST_SLOW=5 tests/run $(BUILD)/asan $(TESTS)
+	@$(sanitizer_options) TEST_SLOW=5 tests/run $(procs) $(BUILD)/asan $(TESTS)
 
 tsan: ## all tests under ThreadSanitizer
 	@tools/install-deps build test
 	@$(configure) -B $(BUILD)/tsan -DGO_SANITIZE=thread -DGO_WERROR=ON >/dev/null
 	@$(build) $(BUILD)/tsan -j $(JOBS)
-	@$(sanitizer_options) TEST_SLOW=10 tests/run $(BUILD)/tsan $(TESTS)
+	@$(sanitizer_options) TEST_SLOW=10 tests/run $(procs) $(BUILD)/tsan $(TESTS)
 
 aarch64: ## all tests on the other processor, cross-built and run by qemu
 	@tools/install-deps build aarch64
 	@$(configure) -B $(BUILD)/aarch64 -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/cmake/aarch64-toolchain.cmake -DGO_WERROR=ON >/dev/null
 	@$(build) $(BUILD)/aarch64 -j $(JOBS)
-	@TEST_SLOW=10 TEST_EMULATOR="qemu-aarch64 -L /usr/aarch64-linux-gnu" tests/run $(BUILD)/aarch64 $(TESTS)
+	@TEST_SLOW=10 TEST_EMULATOR="qemu-aarch64 -L /usr/aarch64-linux-gnu" tests/run $(procs) $(BUILD)/aarch64 $(TESTS)
 
 bench: ## compare with Go and others; WORK=select RUNS=9 GO=/path/to/go
 	@tools/install-deps build bench
