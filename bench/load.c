@@ -257,7 +257,7 @@ int main(int argc, char **argv)
         memset(request, 'x', 64);
         request_size = answer_size = 64;
     }
-    int from, port;
+    int from, port = 0;
     start(argv + 4, NULL, &from);
     if (getenv("PORT")) {
         port = atoi(getenv("PORT"));

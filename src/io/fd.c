@@ -206,7 +206,7 @@ static noinline ssize_t look_and_take(struct op *op, long call)
         go_block_leave();
     }
     store_release(&d->busy, false); /* pairs with the compare-and-swap above */
-    netpoll_pass_on(d, POLL_READ);
+    netpoll_pass_on_slow(d, POLL_READ); /* an edge in any case: one who found us busy may not be queued yet */
     return n;
 }
 

@@ -334,6 +334,11 @@ static void suspect_locked(struct poll_desc *d)
     if (!first)
         store_relaxed(&suspects.due, load_relaxed(&sched.coarse_now) + suspects.period);
     lock_release(&suspects.lock);
+    if (!first) {
+        full_fence(); /* suspects.first before sched.poller; netpoll_sleep looks the other way round */
+        if (load_relaxed(&sched.poller))
+            netpoll_interrupt(); /* it may sleep for longer than until `due` */
+    }
 }
 
 /* Looks whether what waits waits for a file that is registered; see "The same number, another file". */
@@ -595,6 +600,11 @@ int netpoll_set_until(int fd, int64_t read_by, int64_t write_by)
     int r = netpoll_begin(fd, &d);
     if (r < 0)
         return r;
+    /* Any time that has passed is as good as the other, and the clocks that wait take none below 0. */
+    if (read_by < 0)
+        read_by = 1;
+    if (write_by < 0)
+        write_by = 1;
     struct woken woken = { 0 };
     struct m *mp = section_enter();
     lock_take(&d->lock);
@@ -706,6 +716,7 @@ int netpoll_now(struct m *mp)
 void netpoll_sleep(struct netpoll_batch *batch, int64_t when)
 {
     int64_t until = when;
+    full_fence(); /* sched.poller before suspects.first: see suspect_locked */
     if (load_relaxed(&suspects.first) && load_relaxed(&suspects.due) < until)
         until = load_relaxed(&suspects.due);
     batch->n = os_poller_wait(batch->events, NETPOLL_BATCH, until > 0 ? until : 1);

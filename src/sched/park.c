@@ -40,7 +40,7 @@ bool wait_cancelled(struct g *gp)
  * same timer and a new ticket. So the ticket counts only with its own time, which was written before it; and if that
  * has come too, this call is as good as the right one.
  */
-static void time_up(struct m *mp, struct timer *t)
+void wait_time_up(struct m *mp, struct timer *t)
 {
     struct g *gp = container_of(t, struct g, run.timer);
     uint64_t ticket = load_acquire(&t->ticket); /* pairs with the release in wait_park_until */
@@ -62,10 +62,9 @@ int wait_park_until(struct m *mp, struct g *gp, int64_t when)
     }
     struct timer *t = &gp->run.timer;
     store_relaxed(&gp->run.wait_until, when);
-    /* The wait may have been ended already. Release: pairs with the acquire in time_up. */
+    /* The wait may have been ended already. Release: pairs with the acquire in wait_time_up. */
     store_release(&t->ticket, load_relaxed(&gp->token) | TOKEN_ARMED);
-    t->fire = time_up;
-    timer_set(mp, t, when);
+    timer_set_wait(mp, t, when);
     park(mp, gp);
     timer_cancel(t);
     return load_relaxed(&gp->run.wait_result);

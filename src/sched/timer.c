@@ -75,9 +75,16 @@ static void pop(struct timer_heap *heap)
         sift_down(heap->entries, heap->length, 0, last);
 }
 
+#define OF_GOROUTINE ((uintptr_t)1)
+
+static struct timer *timer_of(const struct timer_entry *e)
+{
+    return (struct timer *)(e->timer & ~OF_GOROUTINE);
+}
+
 static bool up_to_date(const struct timer_entry *e)
 {
-    return load_relaxed(&e->timer->when) == e->when;
+    return load_relaxed(&timer_of(e)->when) == e->when;
 }
 
 /* Drops every entry that is out of date. */
@@ -117,12 +124,7 @@ static void insert(struct timer_heap *heap, struct timer_entry x)
     publish_next(heap);
 }
 
-void timer_set(struct m *mp, struct timer *t, int64_t when)
-{
-    timer_set_on(mp->p, t, when);
-}
-
-void timer_set_on(struct p *pp, struct timer *t, int64_t when)
+static void arm(struct p *pp, struct timer *t, int64_t when, uintptr_t tag)
 {
     check(load_relaxed(&t->when) == 0 && when > 0);
     if (when == TIME_NEVER)
@@ -130,7 +132,22 @@ void timer_set_on(struct p *pp, struct timer *t, int64_t when)
     store_relaxed(&t->home, pp->id);
     /* Release: whoever claims it (acquire) sees what it is for. */
     store_release(&t->when, when);
-    insert(&pp->timers, (struct timer_entry){ when, t });
+    insert(&pp->timers, (struct timer_entry){ when, (uintptr_t)t | tag });
+}
+
+void timer_set(struct m *mp, struct timer *t, int64_t when)
+{
+    arm(mp->p, t, when, 0);
+}
+
+void timer_set_on(struct p *pp, struct timer *t, int64_t when)
+{
+    arm(pp, t, when, 0);
+}
+
+void timer_set_wait(struct m *mp, struct timer *t, int64_t when)
+{
+    arm(mp->p, t, when, OF_GOROUTINE);
 }
 
 struct p *timer_borrow_p(void)
@@ -189,8 +206,12 @@ int timer_run_due(struct m *mp, struct p *pp, int64_t now)
         if (valid && top.when > now)
             break;
         pop(heap);
-        if (valid && cas_acq_rel(&top.timer->when, &top.when, 0)) {
-            top.timer->fire(mp, top.timer);
+        struct timer *t = timer_of(&top);
+        if (valid && cas_acq_rel(&t->when, &top.when, 0)) {
+            if (top.timer & OF_GOROUTINE)
+                wait_time_up(mp, t);
+            else
+                t->fire(mp, t);
             fired++;
         } else if (load_relaxed(&heap->stale) > 0) {
             atomic_fetch_sub_explicit(&heap->stale, 1, memory_order_relaxed);
@@ -214,10 +235,8 @@ void timer_evacuate(struct p *from)
     if (n > 0) {
         struct p *to = timer_borrow_p();
         for (uint32_t i = 0; i < n; i++)
-            if (up_to_date(&entries[i])) {
-                store_relaxed(&entries[i].timer->home, to->id);
-                insert(&to->timers, entries[i]);
-            }
+            if (up_to_date(&entries[i]))
+                insert(&to->timers, entries[i]); /* `home` stays: in a G it may be an argument by now, and it is a hint */
         timer_return_p(to, load_relaxed(&to->timers.next));
     }
     free(entries);

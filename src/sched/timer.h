@@ -25,7 +25,7 @@ struct timer {
 
 struct timer_entry {
     int64_t when;
-    struct timer *timer;
+    uintptr_t timer; /* a struct timer *, with bit 0 set if it is a goroutine's own: see timer_set_wait */
 };
 
 struct timer_heap {
@@ -37,6 +37,16 @@ struct timer_heap {
 
 /* Arms t, which must not be armed. In a section with a P; may run on a goroutine's stack. */
 void timer_set(struct m *mp, struct timer *t, int64_t when);
+
+/*
+ * The same for the timer in the calling goroutine's G. wait_time_up is called when it fires, and `fire` is neither
+ * written nor read: between the claim and the call the goroutine may have been woken, have ended, and its G
+ * be another one's, whose function stands in that place.
+ */
+void timer_set_wait(struct m *mp, struct timer *t, int64_t when);
+
+/* park.c supplies this. */
+void wait_time_up(struct m *mp, struct timer *t);
 
 /* The same on a P that the caller owns in another way. */
 void timer_set_on(struct p *pp, struct timer *t, int64_t when);

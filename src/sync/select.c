@@ -49,6 +49,7 @@ struct sel {
     struct waiter *waiters;       /* [channels] */
     uint16_t *order;              /* [channels]: case numbers, shuffled */
     struct netpoll_waiter *polls; /* [descriptors], in the order of their cases */
+    uint32_t polls_added;         /* of these, how many are to be removed again */
     struct waiter *fired;         /* the one that was completed */
 };
 
@@ -367,6 +368,7 @@ static noinline int polls_check(struct sel *s)
 /* Queues on all; -EAGAIN or -EBADF if one does not want that. *until: not later than their deadlines. */
 static noinline int polls_add(struct sel *s, struct g *gp, uint64_t ticket, int64_t *until)
 {
+    s->polls_added = 0;
     for (uint32_t i = 0; i < s->descriptors; i++) {
         int64_t limit = netpoll_until(&s->polls[i]);
         if (limit < *until)
@@ -374,6 +376,7 @@ static noinline int polls_add(struct sel *s, struct g *gp, uint64_t ticket, int6
         int r = netpoll_add(&s->polls[i], gp, ticket);
         if (r < 0)
             return r;
+        s->polls_added++;
     }
     return 0;
 }
@@ -384,8 +387,8 @@ static noinline int polls_remove(struct sel *s)
     int error = 0;
     for (uint32_t i = 0; i < s->descriptors; i++) {
         struct netpoll_waiter *w = &s->polls[i];
-        if (w->queued)
-            netpoll_remove(w);
+        if (i < s->polls_added)
+            netpoll_remove(w); /* also where it has been taken off: somebody may still be at it, under the lock */
         if (w->result < 0 && error == 0)
             error = w->result;
     }

@@ -102,6 +102,7 @@ static void fire(struct m *mp, struct timer *timer)
     }
     if (t->period > 0) {
         t->due = after(t->due, (now - t->due) / t->period * t->period + t->period);
+        timer_cancel(&t->timer); /* we may be late, and it has been set anew since */
         timer_set(mp, &t->timer, t->due);
     } else {
         t->armed = false;

@@ -144,6 +144,7 @@ int os_cpu_limit(void)
         if (!set)
             break;
         size_t size = CPU_ALLOC_SIZE((size_t)cpus);
+        CPU_ZERO_S(size, set); /* the system call writes as much as the kernel has, not all of it */
         bool ok = SYSCALL3(SYS_sched_getaffinity, 0, size, set) > 0;
         if (ok)
             n = CPU_COUNT_S(size, set);
