@@ -338,6 +338,10 @@ static always_inline void switch_to(struct m *mp, struct p *pp, struct g *gp, st
         fiber_to_new(fiber_save(gp), mp, s);
         arch_start(&gp->run.sp, s->hi, next);
     } else {
+        /* Whoever is made ready between arming and parking (cond.c) may be about to wait for our stack: leave it before
+         * waiting for another's. */
+        if (unlikely(load_acquire(&next->run.on_cpu) != 0))
+            goto by_g0;
         claim_stack(next);
         bump_owner(&pp->tick, 1);
         mp->prev = gp;

@@ -103,7 +103,7 @@ bool scope_busy_locked(struct go_scope *top)
 
 /* Nobody is inside s any more, and somebody waits in close: perhaps for s, or for one above it. s may be closed by now, and
  * even be another one: then this does nothing. */
-static noinline void wake_closers(struct m *mp, struct go_scope *s)
+noinline void scope_wake_closers(struct m *mp, struct go_scope *s)
 {
     struct g *list = NULL;
     lock_take(&scopes.lock);
@@ -122,7 +122,7 @@ void scope_count_out(struct m *mp, struct go_scope *s)
     /* The leaver: count down, then look for closers. The closer: announce itself, then look at the count. All of it is
      * sequentially consistent, so one sees the other. */
     if (atomic_fetch_sub(&s->inside, 1) == 1 && atomic_load(&scopes.closers) > 0)
-        wake_closers(mp, s);
+        scope_wake_closers(mp, s);
 }
 
 void scope_end(struct m *mp, struct g *gp)

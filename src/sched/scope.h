@@ -53,6 +53,9 @@ void scope_count_in(struct go_scope *s, const char *what);
 /* And has ended, or has left. */
 void scope_count_out(struct m *mp, struct go_scope *s);
 
+/* Somebody waits in close, perhaps for s or for one above it, and may go on now. scopes.lock not held. In a section. */
+void scope_wake_closers(struct m *mp, struct go_scope *s);
+
 /* gp, which is itself the caller, obeys gp->scope from now on; or no more. In a section. */
 void scope_join(struct g *gp);
 void scope_part(struct g *gp);

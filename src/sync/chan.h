@@ -145,23 +145,24 @@ static always_inline void queue_unlink(struct waiter **queue, struct waiter *w)
         *queue = w->next;
 }
 
-/* The first that has not been woken by something else, off the queue and claimed; NULL if there is none. */
+/*
+ * The first that has not been woken by something else, off the queue and claimed; NULL if there is none. The others stay:
+ * only while its waiter is queued does a select that was decided elsewhere keep the channel ("The last reference").
+ */
 static always_inline struct waiter *queue_claim(struct waiter **queue)
 {
-    struct waiter *w;
-    while ((w = *queue)) {
-        queue_unlink(queue, w);
-        if (likely(w->sole)) {
+    struct waiter *w = *queue;
+    if (!w)
+        return NULL;
+    do {
+        if (likely(w->sole))
             store_relaxed(&w->g->token, w->ticket & ~(uint64_t)TOKEN_ARMED);
-            store_relaxed(&w->queued, false);
-            return w;
-        }
-        if (likely(wait_claim(w->g, w->ticket))) {
-            store_relaxed(&w->queued, false);
-            return w;
-        }
-        store_release(&w->queued, false); /* from here on w may be gone; pairs with the acquire in its owner */
-    }
+        else if (unlikely(!wait_claim(w->g, w->ticket)))
+            continue;
+        queue_unlink(queue, w);
+        store_relaxed(&w->queued, false);
+        return w;
+    } while ((w = w->next) != *queue);
     return NULL;
 }
 

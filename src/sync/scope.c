@@ -133,11 +133,15 @@ GO_EXPORT int go_scope_close(go_scope *s)
         s->children = child->next;
         link_locked(child, s->parent);
     }
+    struct go_scope *above = s->parent;
     s->parent = NULL;
     store_relaxed(&s->open, false);
     s->next = scopes.free;
     scopes.free = s;
     lock_release(&scopes.lock);
+    /* The last one to leave s may not have looked yet, and will not find from s those who wait above it. */
+    if (above && atomic_load(&scopes.closers) > 0)
+        scope_wake_closers(mp, above);
     section_leave(mp);
     return result;
 }

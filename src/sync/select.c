@@ -193,13 +193,13 @@ static always_inline void leave(struct m *mp, struct sel *s)
 /* Somebody waits there who could be served now. */
 static always_inline bool queue_waits(struct waiter **queue)
 {
-    struct waiter *w;
-    while ((w = *queue)) {
+    struct waiter *w = *queue;
+    if (!w)
+        return false;
+    do
         if (w->sole || load_relaxed(&w->g->token) == w->ticket)
             return true;
-        queue_unlink(queue, w);
-        store_release(&w->queued, false); /* as in queue_claim */
-    }
+    while ((w = w->next) != *queue);
     return false;
 }
 
