@@ -2,14 +2,14 @@
 //
 // Readiness of descriptors. What an operating system must supply:
 //   os_poller_open     once; 0 or -errno
-//   os_poller_add      from now on each change of fd to ready for `what` (edge-triggered), and what it is ready for now, is an
+//   os_poller_add      from now on each change of fd to ready for `what` (edge-triggered), and what it is ready for at once, is an
 //                      event with this key; -EEXIST if it is registered, -EPERM if it is of a kind that is always ready
 //   os_poller_again    the same for what is registered, with `what` and the key anew; -ENOENT if it is not
 //   os_poller_remove   no more events. Closing the last descriptor of a file does it too
 //   os_poller_wait     events, until the deadline (0: do not block; INT64_MAX: no deadline); the number, 0 when time is up or
 //                      after os_poller_wake
 //   os_poller_wake     a thread in os_poller_wait returns, or the next one to call it
-//   os_poll            what of `events` (POLLIN …) fd is ready for now, or -errno
+//   os_poll            what of `events` (POLLIN …) fd is ready for at this moment, or -errno
 // All but os_poller_wait and os_poller_open may be called on a goroutine's stack; none touches errno.
 #pragma once
 

@@ -39,8 +39,7 @@ bool wait_cancelled(struct g *gp)
  * The nasty race: this call has been under way for so long that gp was woken by somebody else and waits again, with the
  * same timer and a new ticket. So the ticket counts only with its own time, which was written before it; and if that
  * has come too, this call is as good as the right one.
- */
-/*
+ *
  * Out of TSan's sight: if this call is late by a life, launch arguments are written to these bytes just now. What is read
  * then claims nothing.
  */

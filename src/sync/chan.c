@@ -359,7 +359,7 @@ GO_EXPORT void go_chan_unref_(struct go_channel *c)
 noinline struct m *chan_withdraw(struct m *mp, struct go_channel *c, struct waiter **queue,
                                  struct waiter *w)
 {
-    if (!load_acquire(&w->queued)) /* pairs with the release in queue_claim */
+    if (!load_acquire(&w->queued)) /* whoever claimed w has cleared it before the wake-up */
         return mp;
     mp = chan_enter(mp, c);
     if (load_relaxed(&w->queued)) {

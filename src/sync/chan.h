@@ -27,7 +27,7 @@ struct waiter {
     struct waiter **fired;  /* select: where to say which case it was; else NULL */
     int result;             /* by whoever claims the ticket; read after the wake-up */
     bool sole;              /* the ticket is known on this queue only: who holds the channel has it, without a claim */
-    _Atomic bool queued;    /* written by who holds the channel; release, read with acquire by its owner */
+    _Atomic bool queued;    /* cleared by who claims it, before the wake-up, or by its owner */
 };
 
 enum chan_flags {

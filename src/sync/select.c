@@ -330,7 +330,7 @@ static always_inline struct m *withdraw_all(struct m *mp, struct sel *s)
 {
     for (uint32_t i = 0; i < s->channels; i++) {
         struct waiter *w = &s->waiters[i];
-        if (!load_acquire(&w->queued)) /* pairs with the release in queue_claim */
+        if (!load_acquire(&w->queued)) /* whoever claimed w has cleared it before the wake-up */
             continue;
         go_case *k = &s->cases[s->order[i]];
         struct go_channel *c = k->chan_;
