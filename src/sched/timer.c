@@ -27,6 +27,7 @@
 #include <string.h>
 
 #include "sched/fatal.h"
+#include "sched/runq.h"
 #include "sched/sched.h"
 
 #define ARITY 4
@@ -218,6 +219,10 @@ int timer_run_due(struct m *mp, struct p *pp, int64_t now)
         }
     }
     publish_next(heap);
+    /* Those that were late together run in the order of their times: the last one made ready is not to be the first. */
+    struct g *last = fired > 1 ? runq_pop_next(mp->p) : NULL;
+    if (last)
+        runq_push(mp->p, last);
     return fired;
 }
 

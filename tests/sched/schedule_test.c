@@ -77,6 +77,23 @@ CHILD(sleep_order)
     puts(order);
 }
 
+/* All are due before the first of them can run. */
+CHILD(late_sleep_order)
+{
+    go_time now = go_now(), until = now + 300 * GO_MILLISECOND;
+    go_waitgroup_add(&running, 5);
+    go(sleeps_until, until - 3 * GO_MILLISECOND, "3");
+    go(sleeps_until, until - 5 * GO_MILLISECOND, "1");
+    go(sleeps_until, until - 1 * GO_MILLISECOND, "5");
+    go(sleeps_until, until - 4 * GO_MILLISECOND, "2");
+    go(sleeps_until, until - 2 * GO_MILLISECOND, "4");
+    go_yield();
+    while (go_now() < until)
+        ;
+    go_waitgroup_wait(&running);
+    puts(order);
+}
+
 TEST(order_on_one_p)
 {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -87,6 +104,8 @@ TEST(order_on_one_p)
     r = test_run_child("launch_order", "GOMAXPROCS=1", "GODEBUG=preempt=0", NULL);
     CHECK_STR(r.output, "54321\n");
     r = test_run_child("sleep_order", "GOMAXPROCS=1", "GODEBUG=preempt=0", NULL);
+    CHECK_STR(r.output, "12345\n");
+    r = test_run_child("late_sleep_order", "GOMAXPROCS=1", "GODEBUG=preempt=0", NULL);
     CHECK_STR(r.output, "12345\n");
 }
 
