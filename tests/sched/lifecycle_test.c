@@ -163,8 +163,8 @@ static void destroy_value(void *value)
 {
     atomic_fetch_add(&destroyed, *(int *)value);
     /* Set again, as POSIX allows: destroyed in another round. */
-    static int once;
-    if (once++ == 0)
+    static atomic_int times;
+    if (atomic_fetch_add(&times, 1) == 0)
         go_set_local(key_a, value);
 }
 

@@ -27,11 +27,19 @@ static bool fails(void)
            atomic_fetch_sub_explicit(&vm_fail_in, 1, memory_order_relaxed) == 1;
 }
 
+/* ThreadSanitizer must hear of new memory, or it compares with what was written to the same addresses before. */
 static char *map(size_t size)
 {
+#if HAVE_TSAN
+    int before = errno;
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    errno = before;
+    return p == MAP_FAILED ? NULL : p;
+#else
     long r = SYSCALL6(SYS_mmap, NULL, size, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return r < 0 && r > -4096 ? NULL : (char *)r;
+#endif
 }
 
 void *vm_map(size_t size, size_t align)
