@@ -25,6 +25,13 @@ int64_t os_now(void); /* nanoseconds, monotonic */
 bool os_futex_wait(_Atomic uint32_t *word, uint32_t expected, int64_t deadline);
 void os_futex_wake(_Atomic uint32_t *word, int n);
 
+#if HAVE_TSAN
+/* ThreadSanitizer puts a signal's handler off until the thread calls a function that it knows, which one that sleeps
+ * in a raw system call never does. So such sleeps are cut into slices, before each of which this is called: the end of the next
+ * slice, `deadline` at the latest. */
+int64_t os_tsan_signals(int64_t deadline);
+#endif
+
 /* An asymmetric fence: after os_fence_others() each thread of the process has gone through a full
  * memory barrier, so the other side of a Dekker pair needs only compiler_barrier(). */
 bool os_fence_init(void);

@@ -97,6 +97,10 @@ int os_poller_wait(struct os_event *events, int n, int64_t until)
     int got = 0;
     do {
         int most = n - got < 64 ? n - got : 64;
+#if HAVE_TSAN
+        if (until != 0)
+            until = os_tsan_signals(until); /* then it is as if nothing had come until then */
+#endif
         long r = wait_for(raw, most, got > 0 ? 0 : until);
         for (long i = 0; i < r; i++) {
             if (raw[i].data.u64 == WAKE_KEY) {

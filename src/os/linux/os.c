@@ -19,6 +19,7 @@
 #include "os/linux/syscall.h"
 
 #define SECOND 1000000000ll
+#define TSAN_SIGNALS_EVERY (SECOND / 50)
 
 int64_t os_now(void)
 {
@@ -28,13 +29,37 @@ int64_t os_now(void)
     return t.tv_sec * SECOND + t.tv_nsec;
 }
 
-bool os_futex_wait(_Atomic uint32_t *word, uint32_t expected, int64_t deadline)
+static bool futex_wait(_Atomic uint32_t *word, uint32_t expected, int64_t deadline)
 {
     struct timespec t = { deadline / SECOND, deadline % SECOND };
     /* FUTEX_WAIT_BITSET takes an absolute time on CLOCK_MONOTONIC; FUTEX_WAIT a relative one. */
     long r = SYSCALL6(SYS_futex, word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, expected,
                       deadline ? &t : NULL, NULL, FUTEX_BITSET_MATCH_ANY);
     return r != -110 /* ETIMEDOUT */;
+}
+
+#if HAVE_TSAN
+int64_t os_tsan_signals(int64_t deadline)
+{
+    int64_t most = os_now() + TSAN_SIGNALS_EVERY;
+    usleep(0);
+    return deadline && deadline < most ? deadline : most;
+}
+#endif
+
+bool os_futex_wait(_Atomic uint32_t *word, uint32_t expected, int64_t deadline)
+{
+#if HAVE_TSAN
+    for (;;) {
+        int64_t slice = os_tsan_signals(deadline);
+        if (futex_wait(word, expected, slice))
+            return true;
+        if (slice == deadline)
+            return false;
+    }
+#else
+    return futex_wait(word, expected, deadline);
+#endif
 }
 
 void os_futex_wake(_Atomic uint32_t *word, int n)
