@@ -44,6 +44,13 @@ struct p {
     uint32_t wake_skip;                 /* owner: launches left that wake nobody */
     _Atomic uint32_t wake_backoff;      /* relaxed, by the thread that was woken in vain or not */
 
+    /* "Thefts that are worth nothing" in schedule.c. */
+    _Atomic uint32_t shy;               /* relaxed, by thieves, as the next one */
+    _Atomic int64_t shy_until;          /* no theft from the ring before, while it switches */
+    struct p *theft_by;                 /* owner: whose work it got last, until that is judged; NULL if none */
+    int64_t theft_when;                 /* owner */
+    uint64_t theft_tick;                /* owner */
+
     _Atomic(struct m *) m __attribute__((aligned(CACHE_LINE))); /* under lock */
     struct lock lock;
     struct p *link;      /* idle list, under sched.lock */

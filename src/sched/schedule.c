@@ -62,7 +62,8 @@
 // sched.lock, in the same critical section that makes the P idle, and those who push to it look for idle Ps
 // under that lock.
 //
-// runnext is left out of the second look: its owner is about to run it, and idlers that saw it would
+// A ring that thieves leave alone for a while ("Thefts that are worth nothing") is left out of the second look; sysmon is the
+// net under it. So is runnext: its owner is about to run it, and idlers that saw it would
 // never come to rest beside two goroutines that talk to each other. If its owner computes for long instead, a spinning
 // M takes it (see steal_next), and if none spins, sysmon sees it at its next look, a millisecond later.
 //
@@ -72,6 +73,15 @@
 // time, and the thread woken finds that the goroutine has run. So whoever was woken and found nothing says so
 // in the waking P's wake_backoff, and after n such failures in a row that P's next 2^n launches wake nobody. The
 // first success ends it. sysmon wakes a thread when work does wait, so that the loss is bounded by its period.
+//
+// "Thefts that are worth nothing"
+//
+// Where goroutines run for some tens of nanoseconds and then wait for each other, a queue is always there, and a thief
+// always finds something: it pays some microseconds for the theft, and for each line of memory that its goroutines
+// and their channels bring along from the other core, and saves the victim tens of nanoseconds. Nobody can see beforehand how long
+// a goroutine will run, so it is seen afterwards: when the thief's P has nothing more to do, the theft is judged
+// by how long it lasted. One that was worth nothing is a failure as above, and for a while, twice as long
+// each time, nobody touches that P's ring, nor is kept awake by it. If it stands still meanwhile, sysmon ends the while.
 #include "sched/sched.h"
 
 #include "base/options.h"
@@ -94,6 +104,12 @@
 /* Timers are due at switches; the clock costs as much as two switches, so only every eighth looks. */
 #define TIMER_LOOK 8
 #define OLDEST_EVERY 10000000 /* ns; see "Newest first" */
+/* "Thefts that are worth nothing": it lasted for so long, or for some time with goroutines that ran for so long each. */
+#define WORTH_IN_ANY_CASE 500000 /* ns */
+#define WORTH_LEAST 10000        /* ns */
+#define WORTH_EACH 500           /* ns */
+#define SHY_FIRST 50000          /* ns */
+#define SHY_SHIFTS 10
 
 struct sched sched = { .lock = LOCK_INIT(RANK_SCHED) };
 uint32_t runq_limit = RUNQ_SIZE;
@@ -513,6 +529,43 @@ static struct g *steal_half(struct p *pp, struct p *vp)
     return gp;
 }
 
+/* See "Thefts that are worth nothing". pp has got work from by's ring, or because by has woken it. */
+static void theft_begin(struct p *pp, struct p *by)
+{
+    pp->theft_by = by;
+    pp->theft_when = os_now();
+    pp->theft_tick = load_relaxed(&pp->tick);
+}
+
+static void woken_in_vain(struct p *by)
+{
+    uint32_t backoff = load_relaxed(&by->wake_backoff);
+    store_relaxed(&by->wake_backoff, backoff < BACKOFF_MAX ? backoff + 1 : BACKOFF_MAX);
+}
+
+static void be_shy_of(struct p *vp, int64_t now)
+{
+    uint32_t shy = load_relaxed(&vp->shy);
+    store_relaxed(&vp->shy_until, now + ((int64_t)SHY_FIRST << shy));
+    if (shy < SHY_SHIFTS)
+        store_relaxed(&vp->shy, shy + 1);
+}
+
+static void theft_judge(struct p *pp)
+{
+    struct p *by = pp->theft_by;
+    int64_t now = os_now(), lasted = now - pp->theft_when;
+    int64_t runs = (int64_t)(load_relaxed(&pp->tick) - pp->theft_tick);
+    pp->theft_by = NULL;
+    if (lasted >= WORTH_IN_ANY_CASE || (lasted >= WORTH_LEAST && lasted >= runs * WORTH_EACH)) {
+        store_relaxed(&by->wake_backoff, 0);
+        store_relaxed(&by->shy, 0);
+    } else {
+        woken_in_vain(by);
+        be_shy_of(by, now);
+    }
+}
+
 /* vp's runnext, if vp does not look like running it soon. */
 static struct g *steal_next(struct p *vp)
 {
@@ -547,6 +600,7 @@ static struct g *steal(struct m *mp, struct p *pp)
     uint32_t count = load_acquire(&sched.p_count); /* pairs with the release in p_new_locked */
     for (int round = 0; round < STEAL_ROUNDS; round++) {
         bool last = round == STEAL_ROUNDS - 1;
+        int64_t now = os_now();
         pp->random = pp->random * 1664525 + 1013904223; /* Numerical Recipes' generator */
         uint32_t start = (pp->random >> 8) % count;
         for (uint32_t i = 0; i < count; i++) {
@@ -555,9 +609,9 @@ static struct g *steal(struct m *mp, struct p *pp)
                 continue;
             struct g *gp = NULL;
             if (last && load_relaxed(&vp->timers.next) != TIME_NEVER &&
-                load_relaxed(&vp->timers.next) <= os_now() && lock_try(&vp->lock)) {
+                load_relaxed(&vp->timers.next) <= now && lock_try(&vp->lock)) {
                 if (p_seize(vp)) {
-                    timer_run_due(mp, vp, os_now());
+                    timer_run_due(mp, vp, now);
                     p_unseize(vp);
                 }
                 lock_release(&vp->lock);
@@ -567,13 +621,18 @@ static struct g *steal(struct m *mp, struct p *pp)
                 if (gp)
                     return gp;
             }
-            if (runq_length(vp) > 0 && lock_try(&vp->lock)) {
+            if (runq_length(vp) > 0 && now >= load_relaxed(&vp->shy_until) && lock_try(&vp->lock)) {
                 if (p_seize(vp)) {
                     gp = steal_half(pp, vp);
-                    bump_owner(&pp->steals, 1);
                     p_unseize(vp);
+                } else {
+                    be_shy_of(vp, now); /* it is in sections all the time: it switches fast, or has no processor */
                 }
                 lock_release(&vp->lock);
+                if (gp) {
+                    bump_owner(&pp->steals, 1);
+                    theft_begin(pp, vp);
+                }
             }
             if (!gp && last && load_relaxed(&vp->runnext))
                 gp = steal_next(vp);
@@ -601,12 +660,10 @@ static void spinning_end(struct m *mp, bool found)
     mp->woken_by = NULL;
     uint32_t before = atomic_fetch_sub_explicit(&sched.spinning, 1, memory_order_acq_rel);
     check(before > 0);
-    if (by) {
-        uint32_t backoff = load_relaxed(&by->wake_backoff);
-        store_relaxed(&by->wake_backoff, found                   ? 0
-                                         : backoff < BACKOFF_MAX ? backoff + 1
-                                                                 : BACKOFF_MAX);
-    }
+    if (by && !found)
+        woken_in_vain(by);
+    else if (by && !mp->p->theft_by) /* else it will be judged */
+        store_relaxed(&by->wake_backoff, 0);
     if (found && before == 1)
         wake_idle(mp->p);
 }
@@ -710,8 +767,10 @@ static void go_idle(struct m *mp)
     else
         os_fence_others();
     uint32_t count = load_acquire(&sched.p_count);
+    int64_t now = os_now();
     for (uint32_t i = 0; i < count; i++) {
-        if (runq_length(load_acquire(&sched.ps[i])) == 0)
+        struct p *vp = load_acquire(&sched.ps[i]);
+        if (runq_length(vp) == 0 || now < load_relaxed(&vp->shy_until))
             continue;
         lock_take(&sched.lock);
         pp = p_idle_pop_locked();
@@ -787,8 +846,10 @@ static struct g *find_runnable(struct m *mp)
         }
         if (!gp && !options.steal_always && !(gp = runq_pop_next(pp)))
             gp = runq_pop_local(pp);
-        if (!gp)
-            gp = global_take(pp, RUNQ_SIZE / 2);
+        if (!gp && pp->theft_by)
+            theft_judge(pp);
+        if (!gp && (gp = global_take(pp, RUNQ_SIZE / 2)) && mp->woken_by)
+            theft_begin(pp, mp->woken_by);
         if (!gp && netpoll_wanted() && !load_relaxed(&sched.poller) && netpoll_now(mp) > 0)
             gp = runq_pop(pp);
         uint32_t busy = load_relaxed(&sched.procs) - load_relaxed(&sched.idle_p_count);

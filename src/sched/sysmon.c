@@ -39,6 +39,7 @@
 #define POLL_EVERY (10 * MILLISECOND)
 #define SCAVENGE_EVERY (100 * MILLISECOND)
 #define GIVE_UP_THREADS (1000 * MILLISECOND)
+#define SHY_MOST (200 * MICROSECOND)
 
 static _Atomic uint32_t word;    /* futex: changes when sysmon shall look */
 static _Atomic bool asleep;      /* sleeps for ever, all Ps idle; under sched.lock */
@@ -105,6 +106,21 @@ static bool take_from(struct p *pp, struct m *seen)
     return taken;
 }
 
+/* The longest waiting of the global queue has not changed since the last look. */
+static bool global_stuck(void)
+{
+    static struct g *seen;
+    struct g *first = NULL;
+    if (load_relaxed(&sched.global_size) > 0) {
+        lock_take(&sched.lock);
+        first = sched.global.head ? sched.global.head : sched.unbegun_head;
+        lock_release(&sched.lock);
+    }
+    bool stuck = first && first == seen;
+    seen = first;
+    return stuck;
+}
+
 /* True if it had to act. */
 static bool look_at(struct p *pp, int64_t now)
 {
@@ -116,8 +132,10 @@ static bool look_at(struct p *pp, int64_t now)
         pp->seen_waiting = false;
         return false;
     }
-    /* A queue that is there at two looks is not about to be done with, however fast this P switches. */
-    bool waiting = runq_length(pp) > 0;
+    /* A queue that is there at two looks is not about to be done with, however fast this P switches; but it may be that
+     * thieves do not help ("Thefts that are worth nothing" in schedule.c). */
+    bool shy = now < load_relaxed(&pp->shy_until);
+    bool waiting = runq_length(pp) > 0 && !shy;
     if (waiting && pp->seen_waiting)
         wake_one();
     pp->seen_waiting = waiting;
@@ -131,8 +149,10 @@ static bool look_at(struct p *pp, int64_t now)
     bool slice_over = now - pp->seen_when >= options.slice;
     if (blocking && (waits || slice_over))
         return take_from(pp, mp);
-    if (!waits)
+    if (!waits || (shy && now - pp->seen_when < SHY_MOST))
         return false;
+    if (shy)
+        store_relaxed(&pp->shy_until, 0);
     if (wake_one())
         return true;
     if (!slice_over || load_relaxed(&sched.idle_p_count) > 0)
@@ -250,7 +270,7 @@ static void *sysmon(void *arg)
         for (uint32_t i = 0; i < count; i++)
             acted |= look_at(load_acquire(&sched.ps[i]), now);
         /* Backstop for the work and the timers of Ps that nobody runs. */
-        bool due = load_relaxed(&sched.global_size) > 0;
+        bool due = global_stuck();
         for (uint32_t i = 0; i < count && !due; i++)
             due = load_relaxed(&load_acquire(&sched.ps[i])->timers.next) <= now;
         if (due && load_relaxed(&sched.idle_p_count) > 0)

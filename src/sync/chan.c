@@ -105,9 +105,12 @@ noinline struct m *chan_enter_slow(struct m *mp, struct go_channel *c)
             __tsan_acquire(c);
             return mp;
         } else {
+            int64_t before = os_now();
             section_leave(mp);
             revoke(c, bias);
             mp = section_enter();
+            if (mp->p)
+                mp->p->theft_when += os_now() - before; /* no gain of a theft, but its price */
         }
     }
 }
