@@ -42,11 +42,14 @@ static inline _Atomic int32_t *atomic_i32(int32_t *p)
     return (_Atomic int32_t *)(void *)p;
 }
 
-/* A plain thread counts for the deadlock detector once it has called the library, so quick ways that need no section say at
- * least this. */
+/*
+ * For quick ways that need no section. A plain thread counts for the deadlock detector once it has called the library; and a
+ * goroutine whose P was taken away gets in line, or one that does little else than lock and unlock would run beside its P's
+ * others for ever.
+ */
 static always_inline void thread_known(void)
 {
-    if (unlikely(m_self() == &m_stranger))
+    if (unlikely((load_relaxed(&m_self()->attention) & (ATTN_STRANGER | ATTN_DETACHED | ATTN_YIELD)) != 0))
         section_leave(section_enter());
 }
 

@@ -248,6 +248,47 @@ static void hog(void)
         __asm__ volatile("");
 }
 
+static go_mutex free_mutex;
+static atomic_long locks;
+
+static void locks_for_ever(void)
+{
+    for (;;) {
+        go_mutex_lock(&free_mutex);
+        atomic_fetch_add(&locks, 1);
+        go_mutex_unlock(&free_mutex);
+    }
+}
+
+/* Ten times in a row: once it might as well have lost its processor. */
+static void watches_until_it_stands_still(void)
+{
+    for (int still = 0; still < 10;) {
+        go_yield();
+        long before = atomic_load(&locks);
+        for (int i = 0; i < 3000000; i++)
+            __asm__ volatile("");
+        still = before > 0 && atomic_load(&locks) == before ? still + 1 : 0;
+    }
+    go_waitgroup_done(&running);
+}
+
+CHILD(locks_while_another_has_the_p)
+{
+    go_waitgroup_add(&running, 1);
+    go(watches_until_it_stands_still);
+    go(locks_for_ever);
+    go_waitgroup_wait(&running);
+    puts("stood still");
+}
+
+/* Taking a free mutex needs no P, yet a goroutine that lost its P stops there. */
+TEST(a_hog_that_locks_gets_in_line)
+{
+    struct test_result r = test_run_child("locks_while_another_has_the_p", "GOMAXPROCS=1", NULL);
+    CHECK_STR(r.output, "stood still\n");
+}
+
 CHILD(hogs_at_the_end)
 {
     for (int i = 0; i < 3; i++)
