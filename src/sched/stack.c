@@ -459,8 +459,9 @@ void stack_cache_flush(struct stack_cache *cache)
 
 /* --- giving back --- */
 
-/* Stacks that nobody needed since the last look: off the list, out of anybody's sight, and back as clean ones. */
-static void scavenge_guarded(struct central *c)
+/* Stacks that nobody needed since the last look: off the list, out of anybody's sight, and back as clean ones. True if
+ * others are idle, as below. */
+static bool scavenge_guarded(struct central *c)
 {
     size_t page = vm_page_size();
     lock_take(&c->lock);
@@ -482,7 +483,7 @@ static void scavenge_guarded(struct central *c)
             char *start = (char *)((uintptr_t)s->lo & ~(page - 1));
             ranges[count++] = (struct vm_range){ start, (size_t)(end - start) };
         }
-        bool more = c->free != NULL;
+        bool last = c->free == NULL;
         lock_release(&c->lock);
         if (count == 0)
             break;
@@ -497,17 +498,19 @@ static void scavenge_guarded(struct central *c)
             c->clean = s;
         }
         lock_release(&c->lock);
-        if (!more)
+        if (last)
             break;
     }
     lock_take(&c->lock);
     c->low_water = c->idle;
+    bool more = c->idle > 0;
     lock_release(&c->lock);
+    return more;
 }
 
 /* Chunks all of whose stacks are idle. What stands in them, descriptors and canaries, is written anew when they are
  * carved again. */
-static void scavenge_small(struct central *c, unsigned class)
+static bool scavenge_small(struct central *c, unsigned class)
 {
     lock_take(&c->lock);
     uint64_t n = c->empty_low;
@@ -534,18 +537,19 @@ static void scavenge_small(struct central *c, unsigned class)
     }
     lock_take(&c->lock);
     c->empty_low = c->empty_count;
+    bool more = c->empty_count > 0;
     lock_release(&c->lock);
+    return more;
 }
 
-void stack_scavenge(void)
+bool stack_scavenge(void)
 {
+    bool more = false;
     for (unsigned class = 0; class < STACK_CLASSES; class++) {
         struct central *c = &centrals[class];
-        if (is_small(class))
-            scavenge_small(c, class);
-        else
-            scavenge_guarded(c);
+        more |= is_small(class) ? scavenge_small(c, class) : scavenge_guarded(c);
     }
+    return more;
 }
 
 struct stack_stats stack_stats(void)

@@ -7,7 +7,7 @@
 //
 // Its period is 20 µs after it has had to act, and doubles while there is nothing to do, up to 1 ms while some P is
 // idle (whose work would be late) and 5 ms while none is: two looks within a slice of 10 ms. When all Ps are idle
-// it looks every 100 ms for a second, for the stacks to be given back, and then sleeps until a P is taken
+// it looks every 100 ms for as long as there are stacks to be given back, and then sleeps until a P is taken
 // from the idle list: an idle process uses no CPU.
 //
 // "A hog"
@@ -35,7 +35,7 @@
 #define PERIOD_SOME_IDLE (1 * MILLISECOND)
 #define PERIOD_ALL_BUSY (5 * MILLISECOND)
 #define PERIOD_ALL_IDLE (100 * MILLISECOND)
-#define ROUNDS_BEFORE_SLEEP 10
+#define ROUNDS_BEFORE_SLEEP 2
 #define POLL_EVERY (10 * MILLISECOND)
 #define SCAVENGE_EVERY (100 * MILLISECOND)
 #define GIVE_UP_THREADS (1000 * MILLISECOND)
@@ -251,6 +251,7 @@ static void *sysmon(void *arg)
     pthread_sigmask(SIG_SETMASK, &all, NULL);
     int64_t delay = PERIOD_LEAST, scavenged = os_now(), traced = sched.start_time;
     int idle_rounds = 0, quiet = 0;
+    bool stacks_idle = false;
     for (;;) {
         uint32_t idle = load_relaxed(&sched.idle_p_count), procs = load_relaxed(&sched.procs);
         bool all_idle = idle == procs;
@@ -261,7 +262,7 @@ static void *sysmon(void *arg)
             most = options.schedtrace * MILLISECOND;
         idle_rounds = all_idle ? idle_rounds + 1 : 0;
         rest(all_idle ? most : delay < most ? delay : most,
-             idle_rounds > ROUNDS_BEFORE_SLEEP && !options.schedtrace);
+             idle_rounds > ROUNDS_BEFORE_SLEEP && !stacks_idle && !options.schedtrace);
 
         int64_t now = os_now();
         store_relaxed(&sched.coarse_now, now);
@@ -282,7 +283,7 @@ static void *sysmon(void *arg)
         if (unlikely(load_acquire(&debug_pending))) /* pairs with the release of whoever set it */
             debug_work();
         if (now - scavenged >= SCAVENGE_EVERY) {
-            stack_scavenge();
+            stacks_idle = stack_scavenge();
             scavenged = now;
         }
         if (options.schedtrace && now - traced >= options.schedtrace * MILLISECOND) {
