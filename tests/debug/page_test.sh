@@ -162,7 +162,7 @@ comes "pause: it goes on" "\$('pause').textContent == 'pause' && history.length 
 
 does "\$('trace').click(); window.waits = \$('trace').disabled"
 comes "record: the button waits" "waits"
-comes "record: the button is done" "!\$('trace').disabled"
+comes "record: the button is done" "!\$('trace').disabled && \$('note').textContent.startsWith('trace.json is for ')"
 for _ in $(seq 200); do
     [ -s "$work/trace.json" ] && break
     sleep 0.05
@@ -179,6 +179,8 @@ recorded "record: both Ps" '"name":"thread_name","args":\{"name":"P1"\}'
 kill $program
 wait $program
 comes "the program is gone: it says so" "\$('status').textContent.startsWith('no answer: ')"
+does "\$('trace').click()"
+comes "the program is gone: the button can be pressed again" "!\$('trace').disabled && \$('note').textContent.startsWith('no trace: ')"
 
 ask Browser.close ''
 wait $pid
