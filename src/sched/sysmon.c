@@ -7,8 +7,10 @@
 //
 // Its period is 20 µs after it has had to act, and doubles while there is nothing to do, up to 1 ms while some P is
 // idle (whose work would be late) and 5 ms while none is: two looks within a slice of 10 ms. When all Ps are idle
-// it looks every 100 ms for as long as there are stacks to be given back, and then sleeps until a P is taken
-// from the idle list: an idle process uses no CPU.
+// it looks every 100 ms for as long as there are stacks to be given back, and then sleeps: an idle process uses no CPU. Out
+// of these long rests it is woken when a P is taken from the idle list, or the hog that begins there would keep its P until the
+// rest is over. The next rest is then a short one whatever it sees, so that a process with little to do wakes it every
+// 5 ms at most.
 //
 // "A hog"
 //
@@ -35,22 +37,21 @@
 #define PERIOD_SOME_IDLE (1 * MILLISECOND)
 #define PERIOD_ALL_BUSY (5 * MILLISECOND)
 #define PERIOD_ALL_IDLE (100 * MILLISECOND)
-#define ROUNDS_BEFORE_SLEEP 2
 #define POLL_EVERY (10 * MILLISECOND)
 #define SCAVENGE_EVERY (100 * MILLISECOND)
 #define GIVE_UP_THREADS (1000 * MILLISECOND)
 #define SHY_MOST (200 * MICROSECOND)
 
 static _Atomic uint32_t word;    /* futex: changes when sysmon shall look */
-static _Atomic bool asleep;      /* sleeps for ever, all Ps idle; under sched.lock */
+static _Atomic bool dozing;      /* in a long rest, or for ever, all Ps idle; under sched.lock */
 static _Atomic int64_t period;   /* its present sleep; 0 while it looks */
 
 /* Under sched.lock: a P leaves the idle list. */
 void sysmon_kick(void)
 {
-    if (likely(!load_relaxed(&asleep)))
+    if (likely(!load_relaxed(&dozing)))
         return;
-    store_relaxed(&asleep, false);
+    store_relaxed(&dozing, false);
     atomic_fetch_add_explicit(&word, 1, memory_order_release);
     os_futex_wake(&word, 1);
 }
@@ -221,25 +222,33 @@ static void schedtrace(int64_t now)
     }
 }
 
-/* Sleeps; returns after `ns`, or when kicked, or, if all Ps have been idle for long, when one is not. */
-static void rest(int64_t ns, bool may_sleep)
+/* Sleeps; returns after `ns`, or when hurried. */
+static void rest(int64_t ns)
 {
     uint32_t seen = load_relaxed(&word);
-    if (may_sleep) {
-        lock_take(&sched.lock);
-        may_sleep = load_relaxed(&sched.idle_p_count) == load_relaxed(&sched.procs);
-        store_relaxed(&asleep, may_sleep);
-        seen = load_relaxed(&word);
-        lock_release(&sched.lock);
-    }
     store_relaxed(&period, ns);
-    os_futex_wait(&word, seen, may_sleep ? 0 : os_now() + ns);
+    os_futex_wait(&word, seen, os_now() + ns);
     store_relaxed(&period, 0);
-    if (may_sleep) {
-        lock_take(&sched.lock);
-        store_relaxed(&asleep, false);
-        lock_release(&sched.lock);
-    }
+}
+
+/* The same while all Ps are idle; false, at once, when one is not. For ever: without `ns`. */
+static bool doze(int64_t ns, bool for_ever)
+{
+    lock_take(&sched.lock);
+    bool all_idle = load_relaxed(&sched.idle_p_count) == load_relaxed(&sched.procs);
+    store_relaxed(&dozing, all_idle);
+    uint32_t seen = load_relaxed(&word);
+    lock_release(&sched.lock);
+    if (!all_idle)
+        return false;
+    store_relaxed(&period, ns);
+    os_futex_wait(&word, seen, for_ever ? 0 : os_now() + ns);
+    store_relaxed(&period, 0);
+    lock_take(&sched.lock);
+    all_idle = load_relaxed(&dozing); /* a kick says no */
+    store_relaxed(&dozing, false);
+    lock_release(&sched.lock);
+    return all_idle;
 }
 
 static void *sysmon(void *arg)
@@ -250,19 +259,21 @@ static void *sysmon(void *arg)
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, NULL);
     int64_t delay = PERIOD_LEAST, scavenged = os_now(), traced = sched.start_time;
-    int idle_rounds = 0, quiet = 0;
-    bool stacks_idle = false;
+    int quiet = 0;
+    bool kicked = false, dozed = false, stacks_idle = false;
     for (;;) {
         uint32_t idle = load_relaxed(&sched.idle_p_count), procs = load_relaxed(&sched.procs);
         bool all_idle = idle == procs;
-        int64_t most = all_idle   ? PERIOD_ALL_IDLE
-                       : idle > 0 ? PERIOD_SOME_IDLE
-                                  : PERIOD_ALL_BUSY;
+        bool dozes = all_idle && !kicked;
+        int64_t most = dozes                   ? PERIOD_ALL_IDLE
+                       : idle > 0 && !all_idle ? PERIOD_SOME_IDLE
+                                               : PERIOD_ALL_BUSY;
         if (options.schedtrace && most > options.schedtrace * MILLISECOND)
             most = options.schedtrace * MILLISECOND;
-        idle_rounds = all_idle ? idle_rounds + 1 : 0;
-        rest(all_idle ? most : delay < most ? delay : most,
-             idle_rounds > ROUNDS_BEFORE_SLEEP && !stacks_idle && !options.schedtrace);
+        kicked = dozes && !doze(most, dozed && !stacks_idle && !options.schedtrace);
+        dozed = dozes;
+        if (!dozes)
+            rest(all_idle || delay > most ? most : delay);
 
         int64_t now = os_now();
         store_relaxed(&sched.coarse_now, now);
