@@ -7,9 +7,13 @@
 
 #include "os/linux/syscall.h"
 #include "sched/netpoll.h"
+#include "sched/section.h"
 
 /* The first line of each call: makes the caller known, and lets others run if it has been asked to. */
-void io_enter(void);
+static always_inline void io_enter(void)
+{
+    section_leave(section_enter());
+}
 
 /* Attempts that may block their thread are made between these: others get the P. */
 void go_block_enter(void);
@@ -32,13 +36,3 @@ enum poll_kind io_classify(int fd, struct poll_desc *d);
 
 /* True if O_NONBLOCK is set; -EBADF. */
 int io_nonblocking(int fd);
-
-/* For calls that take no MSG_NOSIGNAL: SIGPIPE is held back on this thread, and taken away if the call has raised
- * it. No change of threads in between. */
-struct sigpipe_guard {
-    uint64_t before; /* the kernel's signal mask */
-    bool pending;
-};
-
-void sigpipe_hold(struct sigpipe_guard *guard);
-void sigpipe_release(const struct sigpipe_guard *guard, bool raised);

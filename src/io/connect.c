@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT
+// Connections: accepting and making them.
+//
+// Invariants
+//   - An accepted descriptor is new: nothing that was known of its number is left (netpoll_fresh).
+//   - A connection that has gone again before it was accepted is not the caller's business.
+//   - A socket's blocking mode is after go_connect what it was before.
+//
+// "Connect has no flag"
+//
+// Problem. There is no MSG_DONTWAIT for connect: without O_NONBLOCK it blocks its thread, for minutes if the peer is silent.
+//
+// Rejected: a blocking call. It cannot be ended by a deadline or a scope, and each costs a thread.
+//
+// The way. O_NONBLOCK is set for the moment of the call. The socket is not connected yet, so hardly anybody shares it. Then
+// writable means that it is decided, and SO_ERROR tells how.
+//
+// The nasty case: a Unix socket whose listener is behind answers EAGAIN, and nothing tells when it has caught up. It is asked again
+// after pauses that grow from half a millisecond to some ten.
+#include <goroutine/io.h>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include "io/op.h"
+#include "os/os.h"
+
+#define PAUSE_FIRST 500000 /* ns */
+#define PAUSE_MOST 10000000
+
+static ssize_t attempt_accept(struct op *op)
+{
+    int nonblocking = io_nonblocking(op->fd);
+    if (nonblocking < 0)
+        return nonblocking;
+    ssize_t n;
+    do {
+        n = nonblocking ? SYSCALL4(SYS_accept4, op->fd, op->extra, op->extra2, SOCK_CLOEXEC)
+                        : op_look_and_take(op, SYS_accept4);
+    } while (n == -ECONNABORTED || n == -EPROTO); /* that one has gone again */
+    return n;
+}
+
+GO_EXPORT int go_accept(int fd, struct sockaddr *address, socklen_t *size)
+{
+    struct op op = { .fd = fd, .side = POLL_READ, .extra = address, .extra2 = size };
+    io_enter();
+    int r = netpoll_begin(fd, &op.d);
+    if (r < 0)
+        return r;
+    enum poll_kind kind = (enum poll_kind)load_relaxed(&op.d->kind);
+    if (kind != KIND_TCP && kind != KIND_SOCKET)
+        kind = io_classify(fd, op.d);
+    ssize_t n = op_run(&op, attempt_accept, false);
+    if (n >= 0)
+        netpoll_fresh((int)n, kind);
+    netpoll_pass_on(op.d, POLL_READ);
+    return (int)n;
+}
+
+/* The outcome of a connect that was going on: -EAGAIN if it still is. */
+static ssize_t attempt_connected(struct op *op)
+{
+    int r = os_poll(op->fd, POLLOUT), error = 0;
+    socklen_t size = sizeof error;
+    if (r <= 0)
+        return r < 0 ? r : -EAGAIN;
+    long s = SYSCALL6(SYS_getsockopt, op->fd, SOL_SOCKET, SO_ERROR, &error, &size, 0);
+    return s < 0 ? s : -error;
+}
+
+GO_EXPORT int go_connect(int fd, const struct sockaddr *address, socklen_t size)
+{
+    struct op op = { .fd = fd, .side = POLL_WRITE };
+    io_enter();
+    int r = netpoll_begin(fd, &op.d);
+    if (r < 0)
+        return r;
+    if (netpoll_late(op.d, POLL_WRITE))
+        return -ETIMEDOUT;
+    long flags = SYSCALL2(SYS_fcntl, fd, F_GETFL);
+    if (flags < 0)
+        return (int)flags;
+    int64_t pause = PAUSE_FIRST;
+    for (;;) {
+        if (!(flags & O_NONBLOCK))
+            SYSCALL3(SYS_fcntl, fd, F_SETFL, flags | O_NONBLOCK);
+        do {
+            r = (int)SYSCALL3(SYS_connect, fd, address, size);
+        } while (r == -EINTR);
+        if (!(flags & O_NONBLOCK))
+            SYSCALL3(SYS_fcntl, fd, F_SETFL, flags);
+        if (r != -EAGAIN)
+            break;
+        int64_t until = load_relaxed(&op.d->side[POLL_WRITE].until);
+        if (until && os_now() + pause >= until)
+            return -ETIMEDOUT;
+        if ((r = go_sleep(pause)) < 0)
+            return r;
+        if (pause < PAUSE_MOST)
+            pause *= 2;
+    }
+    return r == -EINPROGRESS ? (int)op_run(&op, attempt_connected, false) : r;
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: MIT
+// From descriptor to descriptor: sendfile and splice.
+//
+// Invariants
+//   - No call that could wait for a peer is made without O_NONBLOCK or SPLICE_F_NONBLOCK; waiting for a disk is a blocking call.
+//   - What has gone out is told, and the offsets are where it ended.
+//
+// Problem. sendfile knows no flag that keeps it from blocking on its destination.
+//
+// The way. A destination in blocking mode is not given to sendfile: the file is read and written in steps, through a
+// buffer from malloc, as on a goroutine's stack there may be no room. What is read and could not be written is read again.
+//
+// splice waits for two descriptors. It looks at both and waits for the one that is not ready, without keeping a turn in one queue while
+// it waits in the other: two that did so would wait for each other.
+#include <goroutine/io.h>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/sendfile.h>
+
+#include "io/op.h"
+#include "sched/sched.h"
+
+#define COPY_STEP (32u << 10)
+
+struct copy_buffer {
+    void *memory;
+    bool give_back;
+};
+
+/* On a system stack. */
+static void copy_buffer(void *arg)
+{
+    struct copy_buffer *b = arg;
+    if (b->give_back)
+        free(b->memory);
+    else
+        b->memory = malloc(COPY_STEP);
+}
+
+/* To what is in blocking mode: as others write. */
+static ssize_t copy_to_socket(int out, int in, off_t *offset, size_t count)
+{
+    struct copy_buffer b = { 0 };
+    system_stack_call(copy_buffer, &b);
+    if (!b.memory)
+        return -ENOMEM;
+    off_t at = offset ? *offset : 0;
+    ssize_t done = 0, r = 0;
+    while (count > 0) {
+        size_t most = count < COPY_STEP ? count : COPY_STEP, written = 0;
+        if (!offset && (at = SYSCALL3(SYS_lseek, in, 0, SEEK_CUR)) < 0) {
+            r = at;
+            break;
+        }
+        ssize_t n = go_pread(in, b.memory, most, at);
+        if (n <= 0) {
+            r = n;
+            break;
+        }
+        r = go_write_count(out, b.memory, (size_t)n, &written);
+        at += (off_t)written;
+        done += (ssize_t)written;
+        count -= written;
+        if (offset)
+            *offset = at;
+        else
+            SYSCALL3(SYS_lseek, in, at, SEEK_SET);
+        if (r < 0 || (size_t)n < most)
+            break;
+    }
+    b.give_back = true;
+    system_stack_call(copy_buffer, &b);
+    return done > 0 ? done : r;
+}
+
+struct sendfile {
+    int in;
+    off_t *offset;
+    size_t count;
+};
+
+static ssize_t attempt_sendfile(struct op *op)
+{
+    struct sendfile *s = op->extra;
+    struct sigpipe_guard guard;
+    go_block_enter(); /* the file may have to be read from a disk */
+    sigpipe_hold(&guard);
+    ssize_t n = SYSCALL4(SYS_sendfile, op->fd, s->in, s->offset, s->count);
+    sigpipe_release(&guard, n == -EPIPE);
+    go_block_leave();
+    return n;
+}
+
+GO_EXPORT ssize_t go_sendfile(int out, int in, off_t *offset, size_t count)
+{
+    struct sendfile s = { in, offset, count };
+    struct op op = { .fd = out, .side = POLL_WRITE, .extra = &s };
+    io_enter();
+    int r = netpoll_begin(out, &op.d);
+    if (r < 0)
+        return r;
+    enum poll_kind kind = io_classify(out, op.d);
+    int nonblocking = io_nonblocking(out);
+    if (nonblocking < 0)
+        return nonblocking;
+    if (count > 0 && !nonblocking && kind != KIND_FILE)
+        return copy_to_socket(out, in, offset, count);
+    return op_run(&op, attempt_sendfile, false);
+}
+
+GO_EXPORT ssize_t go_splice(int in, off_t *in_offset, int out, off_t *out_offset, size_t count, unsigned flags)
+{
+    struct poll_desc *d_in, *d_out;
+    enum poll_turn turn_in = TURN_FIRST, turn_out = TURN_FIRST;
+    io_enter();
+    int r = netpoll_begin(in, &d_in);
+    if (r == 0)
+        r = netpoll_begin(out, &d_out);
+    if (r < 0)
+        return r;
+    uint32_t generation_in = load_relaxed(&d_in->generation), generation_out = load_relaxed(&d_out->generation);
+    for (;;) {
+        struct poll_seen seen_in = netpoll_see(d_in, POLL_READ), seen_out = netpoll_see(d_out, POLL_WRITE);
+        if (seen_in.generation != generation_in || seen_out.generation != generation_out)
+            return -EBADF;
+        if (netpoll_late(d_in, POLL_READ) || netpoll_late(d_out, POLL_WRITE))
+            return -ETIMEDOUT;
+        int ready_in = os_poll(in, POLLIN), ready_out = os_poll(out, POLLOUT);
+        if (ready_in < 0 || ready_out < 0)
+            return ready_in < 0 ? ready_in : ready_out;
+        if (ready_in > 0 && ready_out > 0) {
+            struct sigpipe_guard guard;
+            go_block_enter();
+            sigpipe_hold(&guard);
+            ssize_t n = SYSCALL6(SYS_splice, in, in_offset, out, out_offset, count, flags | SPLICE_F_NONBLOCK);
+            sigpipe_release(&guard, n == -EPIPE);
+            go_block_leave();
+            if (n == -EINTR)
+                continue;
+            if (n != -EAGAIN || (flags & SPLICE_F_NONBLOCK))
+                return n;
+            /* Both said yes, and one was wrong: the next look tells which, or that it has changed. */
+            if ((r = go_sleep(100000)) < 0)
+                return r;
+            continue;
+        }
+        if (flags & SPLICE_F_NONBLOCK)
+            return -EAGAIN;
+        if (ready_in == 0) {
+            r = netpoll_wait(d_in, POLL_READ, seen_in, &turn_in);
+            if (turn_in == TURN_FLIGHT)
+                netpoll_land(d_in, POLL_READ, seen_in);
+            turn_in = TURN_AGAIN;
+        } else {
+            r = netpoll_wait(d_out, POLL_WRITE, seen_out, &turn_out);
+            if (turn_out == TURN_FLIGHT)
+                netpoll_land(d_out, POLL_WRITE, seen_out);
+            turn_out = TURN_AGAIN;
+        }
+        if (r < 0)
+            return r;
+    }
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+// What operations have in common beside their loop (op.h): the end of a wait, looking first, SIGPIPE.
+//
+// Invariants
+//   - Of this process one goroutine at a time is between the look and the call that takes (`busy` of the descriptor).
+//   - Whoever was refused because another was at it is woken when that one is done.
+//   - SIGPIPE is held back on the thread between sigpipe_hold and sigpipe_release, and pending afterwards only if it was before.
+//
+// "Look first"
+//
+// Problem. Terminals, pipes before Linux 6.5 and listeners in blocking mode have no way to be asked without blocking.
+//
+// The way. poll(2) first, then the call. Between the two another process may take what there was; then the call
+// blocks. Hence it is made as a blocking call, so that others get the P. Goroutines of this process would do the same to each
+// other, hence `busy`.
+//
+// The nasty race. One who finds another at it gets -EAGAIN and goes to wait. It may be on its way to the queue when the other is
+// done and looks there, and what is left makes no new event. So an edge is counted in any case: who is not queued yet finds that the
+// count is not what it has seen, and tries again.
+#include "io/op.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+
+ssize_t op_not_waited(struct op *op, attempt_fn attempt, int r, bool tried)
+{
+    /* A scope that is cancelled ends waits, not what can be done at once. */
+    if (tried || r == -EBADF || netpoll_late(op->d, op->side))
+        return r;
+    ssize_t n = attempt(op);
+    return n == -EAGAIN || n == -EINTR ? r : n;
+}
+
+ssize_t op_look_and_take(struct op *op, long call)
+{
+    struct poll_desc *d = op->d;
+    bool free = false;
+    int r = os_poll(op->fd, POLLIN);
+    if (r <= 0)
+        return r < 0 ? r : -EAGAIN;
+    if (!cas_acq_rel(&d->busy, &free, true))
+        return -EAGAIN;
+    r = os_poll(op->fd, POLLIN);
+    ssize_t n = r < 0 ? r : -EAGAIN;
+    if (r > 0) {
+        go_block_enter();
+        if (call == SYS_accept4)
+            n = SYSCALL4(SYS_accept4, op->fd, op->extra, op->extra2, SOCK_CLOEXEC);
+        else
+            n = SYSCALL3(SYS_readv, op->fd, op->iov, op->count);
+        go_block_leave();
+    }
+    store_release(&d->busy, false); /* pairs with the compare-and-swap above */
+    netpoll_pass_on_slow(d, POLL_READ); /* an edge in any case: one who found us busy may not be queued yet */
+    return n;
+}
+
+/* --- SIGPIPE --- */
+
+#define SIGNAL_BIT(n) (1ull << ((n)-1))
+
+void sigpipe_hold(struct sigpipe_guard *guard)
+{
+    uint64_t set = SIGNAL_BIT(SIGPIPE), pending = 0;
+    SYSCALL4(SYS_rt_sigprocmask, SIG_BLOCK, &set, &guard->before, sizeof set);
+    /* Only if the program blocks it itself can one have been there before. */
+    if (guard->before & set)
+        SYSCALL2(SYS_rt_sigpending, &pending, sizeof pending);
+    guard->pending = (pending & set) != 0;
+}
+
+void sigpipe_release(const struct sigpipe_guard *guard, bool raised)
+{
+    uint64_t set = SIGNAL_BIT(SIGPIPE);
+    struct timespec zero = { 0, 0 };
+    /* It was raised for this thread, and a thread's own signals are taken before the process's. */
+    if (raised && !guard->pending)
+        SYSCALL4(SYS_rt_sigtimedwait, &set, NULL, &zero, sizeof set);
+    SYSCALL4(SYS_rt_sigprocmask, SIG_SETMASK, &guard->before, NULL, sizeof set);
+}

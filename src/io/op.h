@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+// The loop of every operation on a descriptor: an attempt that does not block, and a wait for when that was in vain.
+//
+// Invariants
+//   - What was seen of a side (netpoll_see) is read before the attempt, and a wait brings it along: no edge in between is missed.
+//   - An operation that has waited in flight lands, however it ends.
+//   - A descriptor closed meanwhile is -EBADF, also if its number is another file by now.
+//
+// "Without O_NONBLOCK"
+//
+// Problem. A descriptor's blocking mode belongs to the open file, which a shell or a child may share: setting O_NONBLOCK breaks
+// others. So each attempt must itself say that it shall not block.
+//
+// Rejected. Toggling O_NONBLOCK around each call: others see it. Reopening through /proc/self/fd, which makes an open
+// file of our own: not for sockets, and not for what has been unlinked or may not be opened by us.
+//
+// The way depends on what the descriptor is (fd.c) and what is to be done with it (read_write.c, connect.c, copy.c): a flag of
+// the call where there is one, or else to look first (op.c).
+//
+// The loop is inlined into each public function, and the attempt into the loop: a read that finds data makes no call but the
+// system's. What is seldom gone through is in op.c.
+#pragma once
+
+#include <sys/uio.h>
+
+#include "io/io.h"
+
+struct op {
+    int fd;
+    enum poll_side side;
+    bool no_wait;             /* MSG_DONTWAIT: the caller wants -EAGAIN */
+    struct poll_desc *d;
+    struct poll_seen seen;
+    const struct iovec *iov;  /* what is left */
+    int count;
+    int flags;                /* of the system call */
+    void *extra;              /* of the attempt */
+    void *extra2;
+};
+
+typedef ssize_t (*attempt_fn)(struct op *);
+
+/* Waiting has ended with r < 0; the result is that of a last attempt, if there has been none. */
+ssize_t op_not_waited(struct op *op, attempt_fn attempt, int r, bool tried);
+
+static always_inline ssize_t op_attempt_until(struct op *op, attempt_fn attempt, bool skips, enum poll_turn *turn)
+{
+    bool tried = false;
+    struct poll_desc *d = op->d;
+    uint32_t generation = load_relaxed(&d->generation);
+    for (;;) {
+        op->seen = netpoll_see(d, op->side);
+        if (unlikely(op->seen.generation != generation))
+            return -EBADF; /* closed, and perhaps another file by now */
+        if (unlikely(load_relaxed(&d->side[op->side].until) != 0) && netpoll_late(d, op->side))
+            return -ETIMEDOUT;
+        if (!skips || op->no_wait || !netpoll_is_drained(d, op->side, op->seen)) {
+            tried = true;
+            ssize_t n = attempt(op);
+            if (likely(n != -EAGAIN)) {
+                if (unlikely(n == -EINTR))
+                    continue;
+                return n;
+            }
+            if (op->no_wait)
+                return n;
+        }
+        int r = netpoll_wait(d, op->side, op->seen, turn);
+        if (unlikely(r < 0)) {
+            if (r == -EPERM && load_relaxed(&d->kind) != KIND_DEVICE) {
+                /* Not pollable, and yet it said -EAGAIN: it is to be asked in the blocking way. */
+                store_relaxed(&d->kind, KIND_DEVICE);
+                continue;
+            }
+            return op_not_waited(op, attempt, r, tried);
+        }
+    }
+}
+
+/* Attempts until it is not in vain. The attempt is inlined into each of the callers. */
+static always_inline ssize_t op_run(struct op *op, attempt_fn attempt, bool skips)
+{
+    enum poll_turn turn = TURN_FIRST;
+    ssize_t n = op_attempt_until(op, attempt, skips, &turn);
+    if (unlikely(turn == TURN_FLIGHT))
+        netpoll_land(op->d, op->side, op->seen);
+    return n;
+}
+
+/* An attempt where no flag keeps it from blocking: looks, and calls readv or, if that is `call`, accept4. */
+ssize_t op_look_and_take(struct op *op, long call);
+
+/* For calls that take no MSG_NOSIGNAL: SIGPIPE is held back on this thread, and taken away if the call has raised
+ * it. No change of threads in between. */
+struct sigpipe_guard {
+    uint64_t before; /* the kernel's signal mask */
+    bool pending;
+};
+
+void sigpipe_hold(struct sigpipe_guard *guard);
+void sigpipe_release(const struct sigpipe_guard *guard, bool raised);

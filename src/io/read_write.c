@@ -1,0 +1,498 @@
+// SPDX-License-Identifier: MIT
+// Reading and writing descriptors of every kind.
+//
+// Invariants
+//   - A read that has got something returns it: it never waits for more (MSG_WAITALL does, and tells what it had when its wait ends).
+//   - A write returns when everything is out, or with the reason why not; go_write_count tells how much was.
+//   - Whoever has had success and may have left something passes on; see "One event, many waiters" in sched/netpoll.c.
+//
+// "Files"
+//
+// Reads are tried with RWF_NOWAIT, which takes what is in the page cache; the rest are blocking calls, as are all writes.
+// Rejected: io_uring; see docs/io.md for the measurement.
+//
+// "Writing without SIGPIPE"
+//
+// A library must not end its program because a peer has gone. Sockets are told by MSG_NOSIGNAL, pipes by RWF_NOSIGNAL from Linux 6.18
+// on. Before, and where a blocking call is made, SIGPIPE is held back on the thread (op.c). That a kernel does not know the flag
+// shows at the first attempt, and is remembered for all.
+#include <goroutine/io.h>
+
+#include <limits.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "io/op.h"
+
+#ifndef RWF_NOSIGNAL
+#define RWF_NOSIGNAL 0x100 /* Linux 6.18 */
+#endif
+/* One write of this size into a pipe that poll calls writable does not block. */
+#define PIPE_STEP 4096
+
+static _Atomic bool no_nosignal; /* this kernel does not know RWF_NOSIGNAL */
+
+/* --- reading --- */
+
+/* All that a socket can be asked for at once, with the address and so on. */
+static always_inline ssize_t attempt_recvmsg(struct op *op)
+{
+    return SYSCALL3(SYS_recvmsg, op->fd, op->extra, op->flags | MSG_DONTWAIT);
+}
+
+static always_inline ssize_t attempt_recvfrom(struct op *op)
+{
+    ssize_t n = SYSCALL6(SYS_recvfrom, op->fd, op->iov->iov_base, op->iov->iov_len,
+                         op->flags | MSG_DONTWAIT, op->extra, op->extra2);
+    if (n > 0 && load_relaxed(&op->d->kind) == KIND_TCP && !(op->flags & (MSG_PEEK | MSG_OOB)) &&
+        (size_t)n < op->iov->iov_len)
+        netpoll_drained(op->d, POLL_READ, op->seen);
+    else if (n != -EAGAIN)
+        netpoll_pass_on(op->d, POLL_READ);
+    return n;
+}
+
+/* The rest of a read of a file, of which `had` bytes were in the page cache. */
+static noinline ssize_t file_read_rest(struct op *op, ssize_t had)
+{
+    const struct iovec *iov = op->iov;
+    int count = op->count;
+    size_t skip = (size_t)had;
+    while (count > 0 && skip >= iov->iov_len) {
+        skip -= iov->iov_len;
+        iov++;
+        count--;
+    }
+    if (count == 0)
+        return had;
+    struct iovec first = { (char *)iov->iov_base + skip, iov->iov_len - skip };
+    ssize_t n = IO_BLOCKING(skip ? SYSCALL3(SYS_readv, op->fd, &first, 1)
+                                 : SYSCALL3(SYS_readv, op->fd, iov, count));
+    if (n < 0)
+        return had > 0 ? had : n;
+    had += n;
+    return n > 0 && skip && (size_t)n == first.iov_len && count > 1 ? file_read_rest(op, had) : had;
+}
+
+static ssize_t read_nowait(struct op *op)
+{
+    return SYSCALL6(SYS_preadv2, op->fd, op->iov, op->count, -1, -1, RWF_NOWAIT);
+}
+
+static size_t iov_size(const struct iovec *iov, int count)
+{
+    size_t size = 0;
+    for (int i = 0; i < count; i++)
+        size += iov[i].iov_len;
+    return size;
+}
+
+static noinline ssize_t attempt_read_other(struct op *op)
+{
+    struct poll_desc *d = op->d;
+    enum poll_kind kind = (enum poll_kind)load_relaxed(&d->kind);
+    if (kind == KIND_DEVICE)
+        return op_look_and_take(op, SYS_readv);
+    ssize_t n = read_nowait(op);
+    if (n >= 0) {
+        if (kind == KIND_FILE && n > 0 && (size_t)n < iov_size(op->iov, op->count))
+            return file_read_rest(op, n);
+        netpoll_pass_on(d, POLL_READ);
+        return n;
+    }
+    if (n != -EAGAIN && n != -EOPNOTSUPP && n != -ENOSYS)
+        return n;
+    if (kind == KIND_FILE || n != -EAGAIN)
+        kind = io_classify(op->fd, d); /* it may be another file by now */
+    if (kind == KIND_FILE)
+        return file_read_rest(op, 0);
+    if (n == -EAGAIN)
+        return n;
+    if (kind == KIND_PIPE)
+        store_relaxed(&d->kind, KIND_DEVICE);
+    return op_look_and_take(op, SYS_readv);
+}
+
+static always_inline ssize_t attempt_read(struct op *op)
+{
+    enum poll_kind kind = (enum poll_kind)load_relaxed(&op->d->kind);
+    if (unlikely(kind == KIND_UNKNOWN))
+        kind = io_classify(op->fd, op->d);
+    if (likely(kind == KIND_TCP || kind == KIND_SOCKET)) {
+        ssize_t n = attempt_recvfrom(op);
+        if (likely(n != -ENOTSOCK))
+            return n;
+        io_classify(op->fd, op->d);
+    }
+    return attempt_read_other(op);
+}
+
+GO_EXPORT ssize_t go_read(int fd, void *buffer, size_t size)
+{
+    struct iovec iov = { buffer, size };
+    struct op op = { .fd = fd, .side = POLL_READ, .iov = &iov, .count = 1 };
+    io_enter();
+    int r = netpoll_begin(fd, &op.d);
+    if (unlikely(r < 0))
+        return r;
+    if (unlikely(size == 0)) /* nothing to wait for; recv would */
+        return SYSCALL3(SYS_read, fd, buffer, 0);
+    if (size > SSIZE_MAX)
+        return -EINVAL;
+    return op_run(&op, attempt_read, true);
+}
+
+static ssize_t attempt_readv(struct op *op)
+{
+    enum poll_kind kind = (enum poll_kind)load_relaxed(&op->d->kind);
+    if (kind == KIND_UNKNOWN)
+        kind = io_classify(op->fd, op->d);
+    if (kind == KIND_TCP || kind == KIND_SOCKET) {
+        struct msghdr m = { .msg_iov = (struct iovec *)op->iov, .msg_iovlen = (size_t)op->count };
+        ssize_t n = SYSCALL3(SYS_recvmsg, op->fd, &m, MSG_DONTWAIT);
+        if (n != -ENOTSOCK) {
+            if (n != -EAGAIN)
+                netpoll_pass_on(op->d, POLL_READ);
+            return n;
+        }
+        io_classify(op->fd, op->d);
+    }
+    return attempt_read_other(op);
+}
+
+GO_EXPORT ssize_t go_readv(int fd, const struct iovec *iov, int count)
+{
+    struct op op = { .fd = fd, .side = POLL_READ, .iov = iov, .count = count };
+    io_enter();
+    int r = netpoll_begin(fd, &op.d);
+    if (r < 0)
+        return r;
+    if (count < 0 || count > IOV_MAX)
+        return -EINVAL;
+    if (iov_size(iov, count) == 0)
+        return SYSCALL3(SYS_readv, fd, iov, count);
+    return op_run(&op, attempt_readv, false);
+}
+
+/* MSG_WAITALL on a stream: what there is, until it is all. */
+static ssize_t recv_all(struct op *op, struct iovec *iov)
+{
+    ssize_t had = 0;
+    op->flags &= ~MSG_WAITALL;
+    while (iov->iov_len > 0) {
+        ssize_t n = op_run(op, attempt_recvfrom, true);
+        if (n <= 0)
+            return had > 0 ? had : n;
+        had += n;
+        iov->iov_base = (char *)iov->iov_base + n;
+        iov->iov_len -= (size_t)n;
+    }
+    return had;
+}
+
+GO_EXPORT ssize_t go_recvfrom(int fd, void *buffer, size_t size, int flags, struct sockaddr *address,
+                              socklen_t *address_size)
+{
+    struct iovec iov = { buffer, size };
+    struct op op = { .fd = fd, .side = POLL_READ, .iov = &iov, .count = 1, .flags = flags,
+                     .no_wait = (flags & (MSG_DONTWAIT | MSG_ERRQUEUE)) != 0, .extra = address,
+                     .extra2 = address_size };
+    io_enter();
+    int r = netpoll_begin(fd, &op.d);
+    if (unlikely(r < 0))
+        return r;
+    if (unlikely(load_relaxed(&op.d->kind) == KIND_UNKNOWN))
+        io_classify(fd, op.d);
+    if (unlikely(flags & MSG_WAITALL) && !(flags & (MSG_DONTWAIT | MSG_PEEK | MSG_OOB))) {
+        int type = 0;
+        socklen_t length = sizeof type;
+        SYSCALL6(SYS_getsockopt, fd, SOL_SOCKET, SO_TYPE, &type, &length, 0);
+        if (type == SOCK_STREAM)
+            return recv_all(&op, &iov);
+    }
+    return op_run(&op, attempt_recvfrom, !(flags & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE)));
+}
+
+GO_EXPORT ssize_t go_recv(int fd, void *buffer, size_t size, int flags)
+{
+    return go_recvfrom(fd, buffer, size, flags, NULL, NULL);
+}
+
+GO_EXPORT ssize_t go_recvmsg(int fd, struct msghdr *message, int flags)
+{
+    struct op op = { .fd = fd, .side = POLL_READ, .flags = flags, .extra = message,
+                     .no_wait = (flags & (MSG_DONTWAIT | MSG_ERRQUEUE)) != 0 };
+    io_enter();
+    int r = netpoll_begin(fd, &op.d);
+    if (r < 0)
+        return r;
+    ssize_t n = op_run(&op, attempt_recvmsg, false);
+    netpoll_pass_on(op.d, POLL_READ);
+    return n;
+}
+
+/* --- writing --- */
+
+static always_inline ssize_t attempt_sendto(struct op *op)
+{
+    return SYSCALL6(SYS_sendto, op->fd, op->iov->iov_base, op->iov->iov_len,
+                    op->flags | MSG_DONTWAIT | MSG_NOSIGNAL, op->extra, (size_t)op->extra2);
+}
+
+static always_inline ssize_t attempt_sendmsg(struct op *op)
+{
+    return SYSCALL3(SYS_sendmsg, op->fd, op->extra, op->flags | MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+static noinline ssize_t write_nowait_guarded(struct op *op)
+{
+    struct sigpipe_guard guard;
+    sigpipe_hold(&guard);
+    ssize_t n = SYSCALL6(SYS_pwritev2, op->fd, op->iov, op->count, -1, -1, RWF_NOWAIT);
+    sigpipe_release(&guard, n == -EPIPE);
+    return n;
+}
+
+static ssize_t write_nowait(struct op *op)
+{
+    if (unlikely(load_relaxed(&no_nosignal)))
+        return write_nowait_guarded(op);
+    ssize_t n = SYSCALL6(SYS_pwritev2, op->fd, op->iov, op->count, -1, -1, RWF_NOWAIT | RWF_NOSIGNAL);
+    if (n == -EOPNOTSUPP || n == -EINVAL) {
+        /* Is it this flag or the other one? */
+        n = write_nowait_guarded(op);
+        if (n != -EOPNOTSUPP)
+            store_relaxed(&no_nosignal, true);
+    }
+    return n;
+}
+
+static ssize_t write_blocking(struct op *op, size_t most)
+{
+    struct sigpipe_guard guard;
+    struct iovec first = { op->iov->iov_base, op->iov->iov_len < most ? op->iov->iov_len : most };
+    go_block_enter();
+    sigpipe_hold(&guard);
+    ssize_t n = first.iov_len < op->iov->iov_len ? SYSCALL3(SYS_writev, op->fd, &first, 1)
+                                                 : SYSCALL3(SYS_writev, op->fd, op->iov, op->count);
+    sigpipe_release(&guard, n == -EPIPE);
+    go_block_leave();
+    return n;
+}
+
+static noinline ssize_t attempt_write_other(struct op *op)
+{
+    struct poll_desc *d = op->d;
+    enum poll_kind kind = (enum poll_kind)load_relaxed(&d->kind);
+    if (kind == KIND_FILE)
+        kind = io_classify(op->fd, d);
+    if (kind == KIND_FILE)
+        return write_blocking(op, SIZE_MAX);
+    if (kind != KIND_DEVICE) {
+        ssize_t n = write_nowait(op);
+        if (n >= 0)
+            netpoll_pass_on(d, POLL_WRITE);
+        if (n != -EOPNOTSUPP && n != -ENOSYS)
+            return n;
+        if (io_classify(op->fd, d) == KIND_PIPE)
+            store_relaxed(&d->kind, KIND_DEVICE);
+    }
+    int r = os_poll(op->fd, POLLOUT);
+    if (r <= 0)
+        return r < 0 ? r : -EAGAIN;
+    /* A pipe's reader may be slow. What has one element is cut; a vector of many goes out one after the other. */
+    struct op one = *op;
+    one.count = 1;
+    return write_blocking(&one, PIPE_STEP);
+}
+
+static always_inline ssize_t attempt_write(struct op *op)
+{
+    enum poll_kind kind = (enum poll_kind)load_relaxed(&op->d->kind);
+    if (unlikely(kind == KIND_UNKNOWN))
+        kind = io_classify(op->fd, op->d);
+    if (likely(kind == KIND_TCP || kind == KIND_SOCKET)) {
+        ssize_t n;
+        if (likely(op->count == 1)) {
+            n = attempt_sendto(op);
+        } else {
+            struct msghdr m = { .msg_iov = (struct iovec *)op->iov, .msg_iovlen = (size_t)op->count };
+            n = SYSCALL3(SYS_sendmsg, op->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+        }
+        if (unlikely(n == -ENOTSOCK)) {
+            io_classify(op->fd, op->d);
+        } else {
+            if (n >= 0)
+                netpoll_pass_on(op->d, POLL_WRITE);
+            return n;
+        }
+    }
+    return attempt_write_other(op);
+}
+
+/* All of op's vector; how much went out in *done. */
+static ssize_t write_all(struct op *op, size_t *done)
+{
+    struct iovec rest; /* of the first element, if part of it is out */
+    const struct iovec *after = NULL;
+    int after_count = 0;
+    do {
+        ssize_t n = op_run(op, attempt_write, false);
+        if (n < 0)
+            return n;
+        if (n == 0 && op->iov->iov_len > 0)
+            return -EIO; /* neither progress nor a reason */
+        *done += (size_t)n;
+        size_t left = (size_t)n;
+        while (op->count > 0 && left >= op->iov->iov_len) {
+            left -= op->iov->iov_len;
+            op->iov++;
+            op->count--;
+        }
+        if (op->count > 0 && left > 0) {
+            if (op->iov != &rest) {
+                after = op->iov + 1;
+                after_count = op->count - 1;
+                rest = *op->iov;
+            }
+            rest.iov_base = (char *)rest.iov_base + left;
+            rest.iov_len -= left;
+            op->iov = &rest;
+            op->count = 1;
+        } else if (op->count == 0 && after) {
+            op->iov = after;
+            op->count = after_count;
+            after = NULL;
+        }
+    } while (op->count > 0);
+    return (ssize_t)*done;
+}
+
+GO_EXPORT ssize_t go_write_count(int fd, const void *buffer, size_t size, size_t *written)
+{
+    struct iovec iov = { (void *)buffer, size };
+    struct op op = { .fd = fd, .side = POLL_WRITE, .iov = &iov, .count = 1 };
+    size_t done = 0;
+    io_enter();
+    ssize_t r = netpoll_begin(fd, &op.d);
+    if (r == 0)
+        r = size > SSIZE_MAX ? -EINVAL : write_all(&op, &done);
+    if (written)
+        *written = done;
+    return r;
+}
+
+GO_EXPORT ssize_t go_write(int fd, const void *buffer, size_t size)
+{
+    struct iovec iov = { (void *)buffer, size };
+    struct op op = { .fd = fd, .side = POLL_WRITE, .iov = &iov, .count = 1 };
+    io_enter();
+    int r = netpoll_begin(fd, &op.d);
+    if (unlikely(r < 0))
+        return r;
+    if (unlikely(size > SSIZE_MAX))
+        return -EINVAL;
+    size_t done = 0;
+    ssize_t n = op_run(&op, attempt_write, false);
+    if (likely(n < 0 || (size_t)n == size))
+        return n;
+    iov.iov_base = (char *)iov.iov_base + n;
+    iov.iov_len -= (size_t)n;
+    ssize_t rest = write_all(&op, &done);
+    return rest < 0 ? rest : (ssize_t)size;
+}
+
+GO_EXPORT ssize_t go_writev(int fd, const struct iovec *iov, int count)
+{
+    struct op op = { .fd = fd, .side = POLL_WRITE, .iov = iov, .count = count };
+    size_t done = 0;
+    io_enter();
+    int r = netpoll_begin(fd, &op.d);
+    if (r < 0)
+        return r;
+    if (count < 0 || count > IOV_MAX)
+        return -EINVAL;
+    if (count == 0)
+        return SYSCALL3(SYS_writev, fd, iov, 0);
+    return write_all(&op, &done);
+}
+
+GO_EXPORT ssize_t go_sendto(int fd, const void *buffer, size_t size, int flags, const struct sockaddr *address,
+                            socklen_t address_size)
+{
+    struct iovec iov = { (void *)buffer, size };
+    struct op op = { .fd = fd, .side = POLL_WRITE, .iov = &iov, .count = 1, .flags = flags,
+                     .no_wait = (flags & MSG_DONTWAIT) != 0, .extra = (void *)address,
+                     .extra2 = (void *)(size_t)address_size };
+    io_enter();
+    int r = netpoll_begin(fd, &op.d);
+    if (unlikely(r < 0))
+        return r;
+    ssize_t n = op_run(&op, attempt_sendto, false);
+    netpoll_pass_on(op.d, POLL_WRITE);
+    return n;
+}
+
+GO_EXPORT ssize_t go_send(int fd, const void *buffer, size_t size, int flags)
+{
+    return go_sendto(fd, buffer, size, flags, NULL, 0);
+}
+
+GO_EXPORT ssize_t go_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    struct op op = { .fd = fd, .side = POLL_WRITE, .flags = flags, .extra = (void *)message,
+                     .no_wait = (flags & MSG_DONTWAIT) != 0 };
+    io_enter();
+    int r = netpoll_begin(fd, &op.d);
+    if (r < 0)
+        return r;
+    ssize_t n = op_run(&op, attempt_sendmsg, false);
+    netpoll_pass_on(op.d, POLL_WRITE);
+    return n;
+}
+
+/* --- at a place in a file --- */
+
+GO_EXPORT ssize_t go_preadv(int fd, const struct iovec *iov, int count, off_t offset)
+{
+    struct poll_desc *d;
+    io_enter();
+    int r = netpoll_begin(fd, &d);
+    if (r < 0)
+        return r;
+    if (netpoll_late(d, POLL_READ))
+        return -ETIMEDOUT;
+    if (offset < 0)
+        return -EINVAL;
+    ssize_t n = SYSCALL6(SYS_preadv2, fd, iov, count, offset, 0, RWF_NOWAIT);
+    if (n == 0 || (n > 0 && (size_t)n == iov_size(iov, count)))
+        return n;
+    if (n < 0 && n != -EAGAIN && n != -EOPNOTSUPP && n != -ENOSYS && n != -EINTR)
+        return n;
+    return IO_BLOCKING(SYSCALL6(SYS_preadv, fd, iov, count, offset, 0, 0));
+}
+
+GO_EXPORT ssize_t go_pread(int fd, void *buffer, size_t size, off_t offset)
+{
+    struct iovec iov = { buffer, size };
+    return go_preadv(fd, &iov, 1, offset);
+}
+
+GO_EXPORT ssize_t go_pwritev(int fd, const struct iovec *iov, int count, off_t offset)
+{
+    struct poll_desc *d;
+    io_enter();
+    int r = netpoll_begin(fd, &d);
+    if (r < 0)
+        return r;
+    if (netpoll_late(d, POLL_WRITE))
+        return -ETIMEDOUT;
+    return IO_BLOCKING(SYSCALL6(SYS_pwritev, fd, iov, count, offset, 0, 0));
+}
+
+GO_EXPORT ssize_t go_pwrite(int fd, const void *buffer, size_t size, off_t offset)
+{
+    struct iovec iov = { (void *)buffer, size };
+    return go_pwritev(fd, &iov, 1, offset);
+}
