@@ -351,6 +351,41 @@ TEST(errno_is_left_alone)
     CHECK_EQ(errno, 4711);
 }
 
+static atomic_bool moved;
+
+static void wants_to_run(go_waitgroup *done)
+{
+    while (!atomic_load(&moved))
+        go_yield();
+    go_waitgroup_done(done);
+}
+
+/* A goroutine that goes on on another thread finds that one's errno. */
+TEST(errno_is_the_threads)
+{
+    int *(*volatile of_thread)(void) = __errno_location; /* declared const, and not to be believed */
+    go_waitgroup done = { 0 };
+    int *before = go_errno_location(), first = gettid();
+    atomic_store(&moved, false);
+    int others = go_maxprocs(0) + 1; /* one of them waits for our P */
+    go_waitgroup_add(&done, others);
+    while (others-- > 0)
+        go(wants_to_run, &done);
+    errno = 4711;
+    while (gettid() == first) {
+        go_block_enter();
+        usleep(1000);
+        go_block_leave();
+        CHECK(go_errno_location() == of_thread());
+    }
+    CHECK(go_errno_location() != before);
+    CHECK(&errno != before);
+    errno = 1;
+    CHECK_EQ(*before, 4711);
+    atomic_store(&moved, true);
+    go_waitgroup_wait(&done);
+}
+
 /* --- closing --- */
 
 TEST(close_wakes_all)

@@ -50,6 +50,18 @@ TEST(files)
     CHECK_EQ(st.st_size, 13);
     CHECK_EQ(st.st_mode & 0777, 0640 & ~umask(umask(0)));
     CHECK_EQ(go_ftruncate(fd, 5), 0);
+    int r = go_fallocate(fd, 0, 3, 97);
+    if (r != -EOPNOTSUPP) { /* not every file system can */
+        CHECK_EQ(r, 0);
+        CHECK_EQ(go_fstat(fd, &st), 0);
+        CHECK_EQ(st.st_size, 100);
+        CHECK_EQ(go_fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, 1000), 0);
+        CHECK_EQ(go_fstat(fd, &st), 0);
+        CHECK_EQ(st.st_size, 100);
+        CHECK(st.st_blocks * 512 >= 1000);
+    }
+    CHECK_EQ(go_fallocate(fd, 0, -1, 1), -EINVAL);
+    CHECK_EQ(go_fallocate(-1, 0, 0, 1), -EBADF);
     CHECK_EQ(go_truncate(in_directory("a"), 4), 0);
     CHECK_EQ(go_flock(fd, LOCK_EX | LOCK_NB), 0);
     CHECK_EQ(go_close(fd), 0);
