@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -633,6 +634,35 @@ TEST(freed_after_the_decision)
         CHECK_EQ(which, 0);
         chan_unref(done);
     }
+}
+
+/* The same, and in between another one looks who waits at that channel: its memory is not given away before the select has left. */
+CHILD(keeps_its_channels)
+{
+    chan(int) a = chan_make(int, 0), b = chan_make(int, 0);
+    chan(bool) done = chan_make(bool, 0);
+    int which = -1, v = 0;
+    go(selecting, a, b, &which, &v, done);
+    settle();
+    CHECK_EQ(chan_send(a, 1), 0);
+    CHECK_EQ(chan_try_recv(b, NULL), -EAGAIN);
+    CHECK_EQ(go_select(case_recv(b, NULL), case_default), 1);
+    chan(int) old = b;
+    chan_unref(b);
+    chan(int) other = chan_make(int, 0); /* the newest free one, as there is one P */
+    CHECK(other != old);
+    chan_recv(done, NULL);
+    CHECK_EQ(which, 0);
+    chan_unref(a), chan_unref(other), chan_unref(done);
+    puts("kept");
+}
+
+TEST(a_decided_select_keeps_its_channels)
+{
+    /* With a slice of ten seconds the select runs when main waits, and not before. */
+    struct test_result r = test_run_child("keeps_its_channels", "GOMAXPROCS=1", "GODEBUG=preempt=0,slice=10000000", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "kept\n");
 }
 
 /* --- descriptors --- */
