@@ -3,8 +3,14 @@
 #include <goroutine.h>
 
 #include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "test.h"
+
+#include "sched/section.h"
 
 /* A goroutine's start is slow under ThreadSanitizer. */
 #if defined(__SANITIZE_THREAD__)
@@ -157,6 +163,79 @@ static void *thread_wait_once(void *arg)
 {
     wait_once(arg);
     return NULL;
+}
+
+/*
+ * A goroutine that waits is signalled before it has unlocked the mutex, by one that then waits for this mutex: each is the next to
+ * run where the other one is about to leave its stack, and neither may insist on the other's. The mutex lies on a page that
+ * cannot be written, so that the unlock faults, and the handler waits until the other one is where it shall be.
+ */
+static go_mutex *crossing;
+static size_t page;
+static go_cond crossed;
+static struct g *other;
+static int unlocking;
+
+static void at_the_unlock(int signal)
+{
+    (void)signal;
+    if (mprotect(crossing, page, PROT_READ | PROT_WRITE) != 0)
+        _exit(3);
+    __atomic_store_n(&unlocking, 1, __ATOMIC_SEQ_CST);
+    while (!__atomic_load_n(&other, __ATOMIC_SEQ_CST) || load_relaxed(&other->status) != G_WAITING)
+        ;
+}
+
+static void is_signalled(go_waitgroup *done)
+{
+    go_mutex_lock(crossing);
+    if (mprotect(crossing, page, PROT_READ) != 0)
+        _exit(4);
+    go_cond_wait(&crossed, crossing);
+    go_mutex_unlock(crossing);
+    go_waitgroup_done(done);
+}
+
+static void signals_then_locks(go_waitgroup *done)
+{
+    while (!__atomic_load_n(&unlocking, __ATOMIC_SEQ_CST))
+        ;
+    go_cond_signal(&crossed);
+    struct m *mp = section_enter();
+    __atomic_store_n(&other, mp->cur, __ATOMIC_SEQ_CST);
+    section_leave(mp);
+    go_mutex_lock(crossing);
+    go_mutex_unlock(crossing);
+    go_waitgroup_done(done);
+}
+
+CHILD(crossing)
+{
+    go_waitgroup done = { 0 };
+    alarm(30); /* what fails here spins for ever */
+    go_count(); /* the library has set up its own handlers */
+    sigaction(SIGSEGV, &(struct sigaction){ .sa_handler = at_the_unlock, .sa_flags = SA_ONSTACK }, NULL);
+    page = (size_t)sysconf(_SC_PAGESIZE);
+    crossing = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(crossing != MAP_FAILED);
+    for (int i = 0; i < 20; i++) {
+        unlocking = 0;
+        other = NULL;
+        go_waitgroup_add(&done, 2);
+        go(is_signalled, &done);
+        go(signals_then_locks, &done);
+        go_waitgroup_wait(&done);
+    }
+    puts("crossed");
+}
+
+TEST(signalled_by_who_then_waits_for_the_mutex)
+{
+#if defined(__SANITIZE_THREAD__)
+    SKIP("ThreadSanitizer holds a lock of its own where the unlock faults");
+#endif
+    struct test_result r = test_run_child("crossing", "GOMAXPROCS=2", "GODEBUG=preempt=0", NULL);
+    CHECK_STR(r.output, "crossed\n");
 }
 
 TEST(threads_wait_too)
