@@ -4,8 +4,11 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 
 #include "test.h"
+
+#include "sched/scope.h"
 
 /* A goroutine's start is slow under ThreadSanitizer. */
 #if defined(__SANITIZE_THREAD__)
@@ -718,6 +721,64 @@ CHILD(deadline_gone)
     go_scope_close(s);
     go_sem sem = { 0 };
     go_sem_acquire(&sem, 1);
+}
+
+/*
+ * The last one to leave a scope finds from it those who wait above it, unless the scope is closed and unlinked in between: then
+ * who closes it has to look.
+ */
+static void inside_until(int *flag)
+{
+    until(flag, 1);
+}
+
+static void closes(go_scope *s, go_waitgroup *done)
+{
+    go_scope_close(s);
+    go_waitgroup_done(done);
+}
+
+struct overtaking {
+    go_scope *inner;
+    int known, flag;
+};
+
+static void *closes_first(void *arg)
+{
+    struct overtaking *o = arg;
+    go_count();
+    add(&o->known, 1);
+    lock_take(&scopes.lock);
+    add(&o->flag, 1);
+    while (load_relaxed(&o->inner->inside) > 0)
+        sched_yield();
+    lock_release(&scopes.lock); /* the one who left is waiting for it, too */
+    go_scope_close(o->inner);
+    return NULL;
+}
+
+TEST(closed_while_the_last_one_leaves)
+{
+    for (int i = 0; i < 200 / SLOW; i++) {
+        struct overtaking o = { 0 };
+        go_waitgroup done = { 0 };
+        pthread_t thread;
+        go_scope *top = go_scope_open();
+        go_scope_enter(top);
+        o.inner = go_scope_open();
+        go_scope_leave(top);
+        go_scope_go(o.inner, inside_until, &o.flag);
+        go_waitgroup_add(&done, 1);
+        go(closes, top, &done);
+        while (load_relaxed(&scopes.closers) == 0)
+            go_yield();
+        REQUIRE(pthread_create(&thread, NULL, closes_first, &o) == 0);
+        until(&o.known, 1);
+        go_waitgroup_wait(&done);
+        go_block_enter();
+        pthread_join(thread, NULL);
+        go_block_leave();
+    }
 }
 
 TEST(misuse_is_fatal)
