@@ -4,8 +4,13 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #include "test.h"
+
+#include "sched/park.h"
+#include "sched/section.h"
 
 /* A goroutine's start is slow under ThreadSanitizer. */
 #if defined(__SANITIZE_THREAD__)
@@ -423,6 +428,133 @@ CHILD(received)
     chan(go_time) c = go_after(GO_MILLISECOND);
     chan_recv(c, NULL);
     chan_recv(c, NULL);
+}
+
+/*
+ * A goroutine's own timer is in its G, and a late firing finds there what the G's next goroutine has put in its place. Here this
+ * is done while it sleeps.
+ */
+static struct g *sleeper;
+static int trapped;
+
+static void another_ones_argument(struct m *mp, struct timer *t)
+{
+    __atomic_fetch_add(&trapped, 1, __ATOMIC_SEQ_CST);
+    wait_time_up(mp, t);
+}
+
+static void sleeps_until_told(int *rounds, go_waitgroup *wg)
+{
+    struct m *mp = section_enter();
+    __atomic_store_n(&sleeper, mp->cur, __ATOMIC_SEQ_CST);
+    section_leave(mp);
+    while (get(rounds) > 0)
+        go_sleep(GO_MILLISECOND / 10);
+    go_waitgroup_done(wg);
+}
+
+TEST(a_late_time_up_follows_nothing_in_the_g)
+{
+    int rounds = 1;
+    go_waitgroup wg = { 0 };
+    go_waitgroup_add(&wg, 1);
+    go(sleeps_until_told, &rounds, &wg);
+    while (!__atomic_load_n(&sleeper, __ATOMIC_SEQ_CST))
+        go_yield();
+    for (int i = 0; i < 100; i++) {
+        __atomic_store_n(&sleeper->run.timer.fire, another_ones_argument, __ATOMIC_SEQ_CST);
+        go_sleep(GO_MILLISECOND / 10);
+    }
+    __atomic_store_n(&rounds, 0, __ATOMIC_SEQ_CST);
+    go_waitgroup_wait(&wg);
+    CHECK_EQ(trapped, 0);
+}
+
+/* And what is found in place of its ticket claims nothing, also if it looks like one. */
+static void waits_for_a_value(uint64_t a, uint64_t b, uint64_t c, uint64_t d, chan(int) values, chan(bool) done)
+{
+    struct m *mp = section_enter();
+    CHECK(a == b && b == c && c == d);
+    sleeper = mp->cur;
+    section_leave(mp);
+    int v = 0;
+    CHECK_EQ(chan_recv(values, &v), 1);
+    CHECK_EQ(v, 4711);
+    CHECK(a == 0 || (load_relaxed(&sleeper->token) | TOKEN_ARMED) == a);
+    chan_send(done, true);
+}
+
+CHILD(late_by_a_life)
+{
+    alarm(30); /* what fails here may go on for ever */
+    chan(int) values = chan_make(int, 0);
+    chan(bool) done = chan_make(bool, 1);
+    struct g *before = NULL;
+    uint64_t ticket = 0; /* of the next wait of the G that was used last */
+    for (int i = 0; i < 10; i++) {
+        sleeper = NULL;
+        go(waits_for_a_value, ticket, ticket, ticket, ticket, values, done);
+        while (!sleeper || load_relaxed(&sleeper->status) != G_WAITING)
+            go_yield();
+        CHECK(i == 0 || sleeper == before);
+        before = sleeper;
+        struct m *mp = section_enter();
+        wait_time_up(mp, &sleeper->run.timer);
+        section_leave(mp);
+        chan_send(values, 4711);
+        chan_recv(done, NULL);
+        while (load_relaxed(&sleeper->status) != G_DEAD)
+            go_yield();
+        ticket = (load_relaxed(&sleeper->token) | TOKEN_ARMED) + 2;
+    }
+    chan_unref(values), chan_unref(done);
+    puts("nothing");
+}
+
+TEST(a_late_time_up_takes_no_argument_for_a_ticket)
+{
+    struct test_result r = test_run_child("late_by_a_life", "GOMAXPROCS=1", "GODEBUG=preempt=0", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "nothing\n");
+}
+
+/*
+ * A tick is noticed, and before it is dealt with the ticker is set anew and is due again: then that one is dealt with, and its
+ * entry in the heap is not left behind uncounted.
+ */
+static uint32_t outdated(const struct timer_heap *heap)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < heap->length; i++)
+        n += load_relaxed(&((struct timer *)(heap->entries[i].timer & ~(uintptr_t)1))->when) != heap->entries[i].when;
+    return n;
+}
+
+CHILD(late_tick)
+{
+    go_timer *ticker = go_ticker_new(GO_HOUR);
+    struct timer *t = (struct timer *)ticker; /* its first member, see time.c */
+    for (int i = 0; i < 10; i++) {
+        go_timer_reset(ticker, GO_MILLISECOND / 10);
+        for (go_time until = go_now() + GO_MILLISECOND; go_now() < until;)
+            ;
+        struct m *mp = section_enter();
+        t->fire(mp, t);
+        CHECK(load_relaxed(&t->when) > 0);
+        CHECK_EQ(outdated(&mp->p->timers), load_relaxed(&mp->p->timers.stale));
+        section_leave(mp);
+        CHECK_EQ(chan_len(go_timer_chan(ticker)), 0);
+        CHECK(chan_recv(go_timer_chan(ticker), NULL) == 1);
+    }
+    go_timer_free(ticker);
+    puts("ticked");
+}
+
+TEST(a_ticker_set_anew_while_it_fires)
+{
+    struct test_result r = test_run_child("late_tick", "GOMAXPROCS=1", "GODEBUG=preempt=0", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "ticked\n");
 }
 
 TEST(misuse_is_fatal)
