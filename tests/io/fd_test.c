@@ -18,8 +18,7 @@
 
 #include "test.h"
 
-/* src/sched/netpoll.h: how many waits for descriptors there are */
-extern _Atomic int netpoll_waits;
+#include "sched/netpoll.h"
 
 /* Starting a goroutine is slow under ThreadSanitizer. */
 #ifdef __SANITIZE_THREAD__
@@ -516,6 +515,40 @@ TEST(deadline_acts_on_waits_in_progress)
     CHECK_EQ(go_write(fds[0], "x", 1), 1);
     CHECK_EQ(go_wait_fd(fds[0], POLLIN), -ETIMEDOUT);
     CHECK_EQ(go_wait_fd(fds[0], POLLOUT), POLLOUT);
+    go_close(fds[0]);
+    go_close(fds[1]);
+}
+
+/* Times before the clock's beginning have passed as others have, and are no times to wait until. */
+TEST(negative_deadlines)
+{
+    int fds[2];
+    char c;
+    struct netpoll_waiter w;
+    static const go_time past[] = { -1, INT64_MIN, -GO_HOUR };
+    pair_of(1, fds);
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQ(go_fd_deadline(fds[0], past[i], past[i]), 0);
+        CHECK_EQ(go_read(fds[0], &c, 1), -ETIMEDOUT);
+        CHECK_EQ(go_write(fds[0], "x", 1), -ETIMEDOUT);
+        CHECK_EQ(go_wait_fd(fds[0], POLLIN), -ETIMEDOUT);
+        CHECK_EQ(go_select(case_readable(fds[0]), case_default), 0); /* a read would not wait */
+        CHECK_EQ(netpoll_prepare(fds[0], POLL_READ, &w), 0);
+        CHECK(netpoll_until(&w) > 0);
+        CHECK_EQ(netpoll_prepare(fds[0], POLL_WRITE, &w), 0);
+        CHECK(netpoll_until(&w) > 0);
+        /* And they end what waits already. */
+        go_waitgroup done = { 0 };
+        struct reader r = { .fd = fds[0], .done = &done };
+        CHECK_EQ(go_fd_deadline(fds[0], 0, 0), 0);
+        int before = waits();
+        go_waitgroup_add(&done, 1);
+        go(read_once, &r);
+        parked(before, 1);
+        CHECK_EQ(go_fd_deadline(fds[0], past[i], 0), 0);
+        go_waitgroup_wait(&done);
+        CHECK_EQ(r.result, -ETIMEDOUT);
+    }
     go_close(fds[0]);
     go_close(fds[1]);
 }

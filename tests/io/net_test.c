@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,9 @@
 #include <unistd.h>
 
 #include "test.h"
+
+#include "sched/netpoll.h"
+#include "sched/sched.h"
 
 static void settle(void)
 {
@@ -132,6 +136,32 @@ TEST(accept_from_a_blocking_listener)
     go_close(l);
     go_waitgroup_wait(&done);
     CHECK_EQ(served[0] + served[1] + served[2], 30);
+}
+
+/* From a listener in blocking mode one at a time takes, and who found another one at it learns that there may be more, although he is
+ * not queued yet. */
+TEST(accepts_that_meet)
+{
+    char address[64];
+    int l = listen_local(address, sizeof address);
+    struct poll_desc *d;
+    CHECK_EQ(fcntl(l, F_SETFL, fcntl(l, F_GETFL) & ~O_NONBLOCK), 0);
+    CHECK_EQ(netpoll_begin(l, &d), 0);
+    int a = go_dial("tcp", address), b = go_dial("tcp", address);
+    struct poll_seen seen = netpoll_see(d, POLL_READ); /* as he did, before */
+    enum poll_turn turn = TURN_FIRST;
+    int c = go_accept(l, NULL, NULL);
+    CHECK(c >= 0);
+    lock_take(&d->lock);
+    uint32_t parks = d->parks;
+    lock_release(&d->lock);
+    CHECK_EQ(netpoll_wait(d, POLL_READ, seen, &turn), 0); /* and now he waits */
+    lock_take(&d->lock);
+    CHECK_EQ(d->parks, parks);
+    lock_release(&d->lock);
+    int e = go_accept(l, NULL, NULL);
+    CHECK(e >= 0);
+    go_close(a), go_close(b), go_close(c), go_close(e), go_close(l);
 }
 
 TEST(unix_sockets)
@@ -439,6 +469,83 @@ TEST(reuse_behind_our_back)
         close(fds[1]);
     }
     go_close(l);
+}
+
+/*
+ * The same while the one who polls sleeps without an end, for there are no timers: he is told that there is something to verify. The
+ * reader is a plain thread, that leaves him asleep.
+ */
+struct behind {
+    int fd, known;
+    char c;
+    ssize_t result;
+};
+
+static void *reads_on_a_thread(void *arg)
+{
+    struct behind *b = arg;
+    go_count();
+    __atomic_store_n(&b->known, 1, __ATOMIC_SEQ_CST);
+    while (load_relaxed(&netpoll_waits) < 1 || !load_relaxed(&sched.poller))
+        usleep(1000);
+    usleep(100000); /* he may still have something to verify, and sleep until then */
+    b->result = go_read(b->fd, &b->c, 1);
+    return NULL;
+}
+
+static void *writes_on_a_thread(void *arg)
+{
+    int fd = *(int *)arg;
+    while (load_relaxed(&netpoll_waits) < 2)
+        usleep(1000);
+    CHECK_EQ(write(fd, "y", 1), 1);
+    return NULL;
+}
+
+static void *joins(void *arg)
+{
+    void **all = arg;
+    pthread_join((pthread_t)all[0], NULL);
+    CHECK_EQ(write((int)(intptr_t)all[1], "z", 1), 1);
+    return NULL;
+}
+
+CHILD(behind_a_sleeping_poller)
+{
+    char address[64], c;
+    go_waitgroup done = { 0 };
+    ssize_t r = 0;
+    int l = listen_local(address, sizeof address), pair[2], end[2];
+    int a = go_dial("tcp", address), b = go_accept(l, NULL, NULL);
+    go_waitgroup_add(&done, 1);
+    go(read_one, a, &r, &done);
+    settle();
+    CHECK_EQ(go_write(b, "x", 1), 1);
+    go_waitgroup_wait(&done);
+    CHECK_EQ(r, 1);
+    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0 && dup2(pair[0], a) == a && pipe(end) == 0);
+    alarm(30); /* what fails here waits for ever */
+    struct behind behind = { .fd = a };
+    pthread_t threads[3];
+    REQUIRE(pthread_create(&threads[0], NULL, reads_on_a_thread, &behind) == 0);
+    while (!__atomic_load_n(&behind.known, __ATOMIC_SEQ_CST))
+        go_sleep(GO_MILLISECOND);
+    void *all[] = { (void *)threads[0], (void *)(intptr_t)end[1] };
+    REQUIRE(pthread_create(&threads[1], NULL, writes_on_a_thread, &pair[1]) == 0);
+    REQUIRE(pthread_create(&threads[2], NULL, joins, all) == 0);
+    CHECK_EQ(go_read(end[0], &c, 1), 1);
+    pthread_join(threads[1], NULL);
+    pthread_join(threads[2], NULL); /* which has joined the first */
+    CHECK_EQ(behind.result, 1);
+    CHECK_EQ(behind.c, 'y');
+    puts("seen");
+}
+
+TEST(reuse_behind_a_sleeping_poller)
+{
+    struct test_result r = test_run_child("behind_a_sleeping_poller", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "seen\n");
 }
 
 /* No descriptor is left: accept says so, the connection waits, and is served when there is one. */
