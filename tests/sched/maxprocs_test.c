@@ -3,12 +3,21 @@
 #include <goroutine.h>
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "test.h"
+
+#include "sched/sched.h"
+
+#ifdef __SANITIZE_THREAD__
+#define ROUNDS(n) ((n) / 20)
+#else
+#define ROUNDS(n) (n)
+#endif
 
 static go_waitgroup running;
 static atomic_int stop, seen;
@@ -128,6 +137,98 @@ TEST(timers_of_ps_that_go)
     go_waitgroup_wait(&running);
     CHECK_EQ(seen, 500);
     go_maxprocs(first);
+}
+
+/*
+ * What a thief finds of a P that nobody owns is his for as long as he has its lock: while Ps come and go he is at their
+ * rings and timers again and again, and nobody else touches them.
+ */
+static atomic_long visits;
+
+static void *thief(void *arg)
+{
+    int stay = *(int *)arg;
+    while (!atomic_load(&stop)) {
+        uint32_t count = load_acquire(&sched.p_count);
+        for (uint32_t i = 0; i < count; i++) {
+            struct p *pp = load_acquire(&sched.ps[i]);
+            if (!lock_try(&pp->lock))
+                continue;
+            if (!load_relaxed(&pp->m)) {
+                uint32_t head = load_relaxed(&pp->head), tail = load_relaxed(&pp->tail);
+                int64_t next = load_relaxed(&pp->timers.next);
+                bool same = true, worth = head != tail || next != TIME_NEVER;
+                for (int j = 0; j < stay && worth && same; j++) {
+                    arch_pause();
+                    same = load_relaxed(&pp->head) == head && load_relaxed(&pp->tail) == tail &&
+                           load_relaxed(&pp->timers.next) == next;
+                }
+                CHECK(same);
+                if (worth)
+                    atomic_fetch_add(&visits, 1);
+            }
+            lock_release(&pp->lock);
+        }
+        sched_yield();
+    }
+    return NULL;
+}
+
+static void in_rings(int i)
+{
+    while (!atomic_load(&stop))
+        if (++i % 8 == 0)
+            go_sleep(GO_MICROSECOND);
+        else
+            go_yield();
+    go_waitgroup_done(&running);
+}
+
+static void in_heaps(int i)
+{
+    while (!atomic_load(&stop)) {
+        for (int j = 0; j < 5000; j++)
+            __asm__ volatile("");
+        go_sleep((500 + i) * GO_MICROSECOND);
+    }
+    go_waitgroup_done(&running);
+}
+
+static void beside_thieves(void (*fn)(int), go_duration pause, int stay)
+{
+    int first = go_maxprocs(0);
+    pthread_t thread;
+    atomic_store(&stop, 0);
+    atomic_store(&visits, 0);
+    REQUIRE(pthread_create(&thread, NULL, thief, &stay) == 0);
+    go_waitgroup_add(&running, 200);
+    for (int i = 0; i < 200; i++)
+        go(fn, i);
+    for (int i = 0; i < ROUNDS(500) || atomic_load(&visits) < 10; i++) {
+        go_maxprocs(8);
+        go_yield();
+        go_sleep(pause);
+        go_maxprocs(1);
+        go_yield();
+    }
+    atomic_store(&stop, 1);
+    go_waitgroup_wait(&running);
+    go_block_enter();
+    pthread_join(thread, NULL);
+    go_block_leave();
+    go_maxprocs(first);
+    atomic_store(&stop, 0);
+}
+
+TEST(thieves_beside_rings_of_ps_that_go)
+{
+    beside_thieves(in_rings, 0, 100);
+}
+
+/* These Ps are idle for the most part. */
+TEST(thieves_beside_timers_of_ps_that_go)
+{
+    beside_thieves(in_heaps, GO_MILLISECOND, 500);
 }
 
 static void locked_to_thread(void)
