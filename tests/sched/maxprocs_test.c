@@ -257,45 +257,45 @@ TEST(with_locked_threads)
     go_maxprocs(first);
 }
 
-static atomic_int at_once, most;
+static atomic_int begun, fewer, at_once, most;
 
-static atomic_long laps[3];
-
-static void alone(int i)
+/* Each goroutine has a thread at first, and keeps it, for it makes no call. From its next call on it waits for its turn. */
+static void alone(void)
 {
-    while (!atomic_load(&stop)) {
+    atomic_fetch_add(&begun, 1);
+    while (!atomic_load(&fewer))
+        ;
+    for (int i = 0; i < 10; i++) {
+        go_yield();
         int now = atomic_fetch_add(&at_once, 1) + 1;
         if (now > atomic_load(&most))
             atomic_store(&most, now);
-        for (int i = 0; i < 1000; i++)
-            __asm__ volatile("");
+        for (int j = 0; j < 100; j++)
+            sched_yield(); /* whoever else can run does so meanwhile */
         atomic_fetch_sub(&at_once, 1);
-        go_yield();
-        atomic_fetch_add(&laps[i], 1);
     }
     go_waitgroup_done(&running);
 }
 
-/* Main counts too: when go_maxprocs(1) has returned and the others have come to their next call, one runs at a time. */
+/* A plain thread, which needs no P for that: one of them has the P that is left. */
+static void *makes_fewer(void *arg)
+{
+    while (atomic_load(&begun) < 3)
+        usleep(100);
+    go_maxprocs(1);
+    atomic_store(&fewer, 1);
+    return arg;
+}
+
 CHILD(fewer_means_fewer)
 {
+    pthread_t thread;
     go_waitgroup_add(&running, 3);
     for (int i = 0; i < 3; i++)
-        go(alone, i);
-    go_sleep(2 * GO_MILLISECOND);
-    go_maxprocs(1);
-    /* Each has come to its next call when it has made a whole lap; its thread may have lost its processor. */
-    for (int i = 0; i < 3; i++)
-        for (long seen = atomic_load(&laps[i]); atomic_load(&laps[i]) < seen + 2;)
-            go_yield();
-    atomic_store(&most, 0);
-    for (int i = 0; i < 1000; i++) {
-        if (atomic_load(&at_once) > 0)
-            atomic_store(&most, 99);
-        go_yield();
-    }
-    atomic_store(&stop, 1);
+        go(alone);
+    REQUIRE(pthread_create(&thread, NULL, makes_fewer, NULL) == 0);
     go_waitgroup_wait(&running);
+    pthread_join(thread, NULL);
     printf("at most %d\n", most);
 }
 
