@@ -13,6 +13,9 @@
 
 #include "test.h"
 
+#include "sched/sched.h"
+#include "sched/section.h"
+
 static go_waitgroup running;
 static atomic_int seen, stop;
 
@@ -251,7 +254,7 @@ static atomic_int at_once, both;
 
 static void works_in_small_steps(void)
 {
-    for (int i = 0; i < 200000 && !atomic_load(&both); i++) {
+    for (int i = 0; i < 2000000 && !atomic_load(&both); i++) {
         if (atomic_fetch_add(&at_once, 1) > 0)
             atomic_store(&both, 1);
         for (int j = 0; j < 300; j++)
@@ -262,13 +265,22 @@ static void works_in_small_steps(void)
     go_waitgroup_done(&running);
 }
 
+/* The next launches here wake nobody, and nobody is awake who could come by himself. */
+static bool alone_for_a_while(void)
+{
+    struct m *mp = section_enter();
+    uint32_t skip = mp->p->wake_skip;
+    section_leave(mp);
+    return skip >= 64 && load_relaxed(&sched.spinning) == 0 && load_relaxed(&sched.idle_p_count) == 1;
+}
+
 CHILD(other_p_helps)
 {
-    for (int i = 0; i < 3000; i++) {
+    do {
         go_waitgroup_add(&running, 1);
         go(adds_one);
         go_waitgroup_wait(&running);
-    }
+    } while (!alone_for_a_while());
     go_waitgroup_add(&running, 4);
     for (int i = 0; i < 4; i++)
         go(works_in_small_steps);
