@@ -35,11 +35,13 @@ ssize_t op_not_waited(struct op *op, attempt_fn attempt, int r, bool tried)
 ssize_t op_look_and_take(struct op *op, long call)
 {
     struct poll_desc *d = op->d;
-    bool free = false;
+    uint32_t nobody = 0, us = load_relaxed(&d->generation) + 1;
+    if (us == 0)
+        us = 1;
     int r = os_poll(op->fd, POLLIN);
     if (r <= 0)
         return r < 0 ? r : -EAGAIN;
-    if (!cas_acq_rel(&d->busy, &free, true))
+    if (!cas_acq_rel(&d->busy, &nobody, us))
         return -EAGAIN;
     r = os_poll(op->fd, POLLIN);
     ssize_t n = r < 0 ? r : -EAGAIN;
@@ -51,7 +53,9 @@ ssize_t op_look_and_take(struct op *op, long call)
             n = SYSCALL3(SYS_readv, op->fd, op->iov, op->count);
         go_block_leave();
     }
-    store_release(&d->busy, false); /* pairs with the compare-and-swap above */
+    /* If the number has another file by now, somebody else may be inside for that. */
+    uint32_t expected = us;
+    cas_acq_rel(&d->busy, &expected, 0);
     netpoll_pass_on_slow(d, POLL_READ); /* an edge in any case: one who found us busy may not be queued yet */
     return n;
 }

@@ -519,7 +519,7 @@ static void renew_locked(struct poll_desc *d, struct woken *woken)
     store_relaxed(&d->generation, load_relaxed(&d->generation) + 1);
     store_relaxed(&d->registered, false);
     store_relaxed(&d->hung_up, 0);
-    store_relaxed(&d->busy, false);
+    store_relaxed(&d->busy, 0);
     store_relaxed(&d->side[POLL_READ].until, 0);
     store_relaxed(&d->side[POLL_WRITE].until, 0);
     refuse_locked(d, woken);

@@ -86,7 +86,7 @@ struct poll_desc {
     _Atomic uint8_t hung_up;      /* the peer has ended its side: no `drained`. Relaxed */
     _Atomic bool registered;      /* with the poller, as far as is known. Written under lock */
     _Atomic bool ours;            /* the library made it, so `registered` is trusted for a while */
-    _Atomic bool busy;            /* somebody is inside a call that might block; see io/op.c */
+    _Atomic uint32_t busy;        /* of which generation somebody is inside a call that might block, plus 1; see io/op.c */
     bool suspect;                 /* on the list of those to be verified; under lock */
     uint32_t parks;               /* waits there ever were; under lock */
     uint32_t parks_seen;          /* and when it came on the list; under lock */
