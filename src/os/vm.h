@@ -6,6 +6,7 @@
 //   vm_unguard   takes such guards away again, those that there are
 //   vm_no_access the same by page protection, which costs two mappings
 //   vm_discard   the contents may be lost and the memory used otherwise; reads as zeros; guards stay
+//   vm_populate  as if each page had been touched, for less; false if it cannot
 //   vm_huge      one page fault for 2 MiB, please; vm_no_huge: never more than a page for a touch
 // All may be called on a system stack only, except vm_discard. None touches errno.
 #pragma once
@@ -33,6 +34,7 @@ bool vm_faults(void *start);
 int vm_no_access(void *start, size_t size);
 
 void vm_discard(const struct vm_range *ranges, size_t n, bool many_at_once);
+bool vm_populate(const struct vm_range *ranges, size_t n);
 void vm_huge(void *start, size_t size);
 void vm_no_huge(void *start, size_t size);
 

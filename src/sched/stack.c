@@ -28,6 +28,10 @@
 // Small stacks, of 2, 4 and 8 KiB, are for millions: they lie side by side in huge pages, so that 2 MiB come with one page
 // fault, and have a canary and no guard. Their descriptor is at their own top: 2048 bytes are the whole cost.
 //
+// In a rush. A program that begins thousands of goroutines that all wait pays for a page fault each, and that is most
+// of what they cost. When stacks are wanted by the dozen, and clean ones, their first pages are asked for by one call for all
+// that go to a cache: half the price.
+//
 // Giving back. Each central list remembers how short it got since the last look: so many stacks nobody needed. Their
 // pages go back to the system, outside of the lock; they stay on a list of their own, to be used again after those that are
 // still resident. Small stacks share pages, so whole chunks of 2 MiB go back when all their stacks are idle.
@@ -93,6 +97,7 @@ static struct central centrals[STACK_CLASSES] = {
 static struct stack_config config;
 static _Atomic uint8_t guard_kind;
 static _Atomic long mappings_left;
+static _Atomic bool no_populate; /* the kernel has refused it once */
 static struct {
     _Atomic uint64_t made, given_back, reserved;
 } counters;
@@ -391,6 +396,12 @@ static void central_put(struct central *c, struct stack *s)
     c->idle++;
 }
 
+static struct vm_range first_page(const struct stack *s)
+{
+    size_t page = vm_page_size();
+    return (struct vm_range){ (char *)(((uintptr_t)s->hi - 1) & ~(page - 1)), page };
+}
+
 struct stack *stack_get(struct stack_cache *cache, unsigned class)
 {
     struct stack *s = stack_get_hot(cache, class);
@@ -404,12 +415,16 @@ struct stack *stack_get(struct stack_cache *cache, unsigned class)
     lock_take(&c->lock);
     if (c->idle > 0 || c->carve >= STACK_CACHE_MOST || is_small(class))
         want += room;
+    struct vm_range first[STACK_CACHE_MOST / 2 + 1]; /* pages of clean ones */
+    size_t clean = 0;
     for (; want > 0; want--) {
         struct stack *more = is_small(class) ? small_get(c, class) : guarded_get(c, class);
         if (!more)
             break;
         if ((more->flags & STACK_CANARY) && (more->flags & STACK_CLEAN))
             write_canary(more); /* now, for those in the cache are handed out without a look */
+        if (more->flags & STACK_CLEAN)
+            first[clean++] = first_page(more);
         more->flags &= (uint8_t)~STACK_CLEAN;
         if (want == 1 || class >= STACK_CLASSES_CACHED) {
             s = more;
@@ -420,6 +435,9 @@ struct stack *stack_get(struct stack_cache *cache, unsigned class)
         cache->count[class]++;
     }
     lock_release(&c->lock);
+    if (clean > STACK_CACHE_MOST / 4 && !config.no_process_madvise && !load_relaxed(&no_populate) &&
+        !vm_populate(first, clean))
+        store_relaxed(&no_populate, true);
     return s ? s : stack_get_hot(cache, class);
 }
 

@@ -16,6 +16,9 @@
 #ifndef MADV_GUARD_REMOVE
 #define MADV_GUARD_REMOVE 103
 #endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
 #define PIDFD_SELF_THREAD_GROUP (-10001) /* Linux 6.14; EBADF before */
 #define RANGES_AT_ONCE 512
 
@@ -66,25 +69,34 @@ void vm_unmap(void *start, size_t size)
     SYSCALL2(SYS_munmap, start, size);
 }
 
-/* The same advice for many ranges: by process_madvise on ourselves where the kernel takes it, which saves a system
- * call for each. */
-static long advise(const struct vm_range *ranges, size_t n, int advice, bool many_at_once)
+/* The same advice for many ranges at once, by process_madvise on ourselves, which saves a system call for each: how many of
+ * them; the rest the kernel did not take. */
+static size_t advise_together(const struct vm_range *ranges, size_t n, int advice)
 {
-    static _Atomic bool refused;
     struct iovec v[RANGES_AT_ONCE];
     size_t done = 0;
-    while (many_at_once && n - done > 1 && !load_relaxed(&refused)) {
+    while (done < n) {
         size_t count = n - done < RANGES_AT_ONCE ? n - done : RANGES_AT_ONCE, bytes = 0;
         for (size_t i = 0; i < count; i++) {
             v[i] = (struct iovec){ ranges[done + i].start, ranges[done + i].size };
             bytes += ranges[done + i].size;
         }
-        long r = SYSCALL6(SYS_process_madvise, PIDFD_SELF_THREAD_GROUP, v, count, advice, 0, 0);
-        if (r != (long)bytes) {
-            store_relaxed(&refused, true); /* part of it may be done: doing it again does no harm */
-            break;
-        }
+        if (SYSCALL6(SYS_process_madvise, PIDFD_SELF_THREAD_GROUP, v, count, advice, 0, 0) != (long)bytes)
+            break; /* part of it may be done: doing it again does no harm */
         done += count;
+    }
+    return done;
+}
+
+/* That where the kernel takes it, and otherwise one by one. */
+static long advise(const struct vm_range *ranges, size_t n, int advice, bool many_at_once)
+{
+    static _Atomic bool refused;
+    size_t done = 0;
+    if (many_at_once && n > 1 && !load_relaxed(&refused)) {
+        done = advise_together(ranges, n, advice);
+        if (done < n)
+            store_relaxed(&refused, true);
     }
     for (; done < n; done++) {
         long r = SYSCALL3(SYS_madvise, ranges[done].start, ranges[done].size, advice);
@@ -121,6 +133,11 @@ int vm_no_access(void *start, size_t size)
 void vm_discard(const struct vm_range *ranges, size_t n, bool many_at_once)
 {
     advise(ranges, n, MADV_DONTNEED, many_at_once);
+}
+
+bool vm_populate(const struct vm_range *ranges, size_t n)
+{
+    return advise_together(ranges, n, MADV_POPULATE_WRITE) == n;
 }
 
 void vm_huge(void *start, size_t size)
