@@ -34,7 +34,7 @@
 //
 // Giving back. Each central list remembers how short it got since the last look: so many stacks nobody needed. Their
 // pages go back to the system, outside of the lock; they stay on a list of their own, to be used again after those that are
-// still resident. Small stacks share pages, so whole chunks of 2 MiB go back when all their stacks are idle.
+// still resident. While the process is busy that gets a twentieth of a processor: there are other uses for it. Small stacks share pages, so whole chunks of 2 MiB go back when all their stacks are idle.
 //
 // The nasty race: a stack goes to a cache while its goroutine is still on it. The caller prevents that: it is put
 // back from the other side of the switch.
@@ -479,13 +479,13 @@ void stack_cache_flush(struct stack_cache *cache)
 
 /* Stacks that nobody needed since the last look: off the list, out of anybody's sight, and back as clean ones. True if
  * others are idle, as below. */
-static bool scavenge_guarded(struct central *c)
+static bool scavenge_guarded(struct central *c, int64_t until)
 {
     size_t page = vm_page_size();
     lock_take(&c->lock);
     uint64_t n = c->low_water;
     lock_release(&c->lock);
-    while (n > 0) {
+    while (n > 0 && os_now() < until) {
         struct vm_range ranges[DISCARD_AT_ONCE];
         struct stack *list = NULL;
         size_t count = 0;
@@ -528,12 +528,12 @@ static bool scavenge_guarded(struct central *c)
 
 /* Chunks all of whose stacks are idle. What stands in them, descriptors and canaries, is written anew when they are
  * carved again. */
-static bool scavenge_small(struct central *c, unsigned class)
+static bool scavenge_small(struct central *c, unsigned class, int64_t until)
 {
     lock_take(&c->lock);
     uint64_t n = c->empty_low;
     lock_release(&c->lock);
-    for (; n > 0; n--) {
+    for (; n > 0 && os_now() < until; n--) {
         lock_take(&c->lock);
         struct chunk *k = c->empty;
         if (k) {
@@ -560,12 +560,12 @@ static bool scavenge_small(struct central *c, unsigned class)
     return more;
 }
 
-bool stack_scavenge(void)
+bool stack_scavenge(int64_t until)
 {
     bool more = false;
     for (unsigned class = 0; class < STACK_CLASSES; class++) {
         struct central *c = &centrals[class];
-        more |= is_small(class) ? scavenge_small(c, class) : scavenge_guarded(c);
+        more |= is_small(class) ? scavenge_small(c, class, until) : scavenge_guarded(c, until);
     }
     return more;
 }

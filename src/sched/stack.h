@@ -67,9 +67,9 @@ void stack_put_slow(struct stack_cache *cache, struct stack *s);
 
 void stack_cache_flush(struct stack_cache *cache);
 
-/* Gives pages of stacks that were not wanted lately back to the system. One thread, every 100 ms or so. True if there may be
- * more of them at the next look. */
-bool stack_scavenge(void);
+/* Gives pages of stacks that were not wanted lately back to the system, until about `until` on os_now's clock. One thread,
+ * every 100 ms or so. True if there may be more of them at the next look. */
+bool stack_scavenge(int64_t until);
 
 struct stack_stats stack_stats(void);
 

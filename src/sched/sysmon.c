@@ -39,6 +39,7 @@
 #define PERIOD_ALL_IDLE (100 * MILLISECOND)
 #define POLL_EVERY (10 * MILLISECOND)
 #define SCAVENGE_EVERY (100 * MILLISECOND)
+#define SCAVENGE_FOR (5 * MILLISECOND) /* at a time, while goroutines run */
 #define GIVE_UP_THREADS (1000 * MILLISECOND)
 #define SHY_MOST (200 * MICROSECOND)
 
@@ -294,7 +295,7 @@ static void *sysmon(void *arg)
         if (unlikely(load_acquire(&debug_pending))) /* pairs with the release of whoever set it */
             debug_work();
         if (now - scavenged >= SCAVENGE_EVERY) {
-            stacks_idle = stack_scavenge();
+            stacks_idle = stack_scavenge(all_idle ? TIME_NEVER : now + SCAVENGE_FOR);
             scavenged = now;
         }
         if (options.schedtrace && now - traced >= options.schedtrace * MILLISECOND) {
