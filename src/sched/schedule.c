@@ -839,7 +839,9 @@ static struct g *find_runnable(struct m *mp)
         struct g *gp = NULL;
         if (pp->until_fair == 0) {
             pp->until_fair = options.fair_every;
+            /* Not while others that are ready wait behind the ring: those who have just been served would be again before them. */
             if (netpoll_wanted() && !load_relaxed(&sched.poller) &&
+                load_relaxed(&sched.global_size) <= load_relaxed(&sched.unbegun_size) &&
                 os_now() - load_relaxed(&netpoll_when) > POLL_EVERY)
                 netpoll_now(mp);
             gp = fair_pick(pp);
