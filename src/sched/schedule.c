@@ -30,9 +30,9 @@
 // a million only some dozens are begun and wait. In their order, each level of the tree would be begun, and its
 // stacks touched, before the next (skynet: 100,000 stacks, four times the time). Thieves and the overflow take the
 // oldest, which are the largest parts of such a tree. A chain of goroutines that each launch the next
-// would starve the others: so every 10 ms, Go's slice, there is a round in which all that wait at its beginning run, the
-// oldest first. What overflows unbegun goes to the end of the global queue, and outside of such a round a fair
-// pick leaves it there while there are newer ones on the ring.
+// would starve the others: so every 10 ms, Go's slice, there is a round in which those run that wait at its beginning, the
+// oldest first: up to 64 of the global queue, and all of the ring. (More of them, and such a tree would be walked level by
+// level after all.) Only this way, or when the ring is empty, those begin that overflowed before they had begun.
 //
 // "Worker parking"
 //
@@ -104,6 +104,7 @@
 /* Timers are due at switches; the clock costs as much as two switches, so only every eighth looks. */
 #define TIMER_LOOK 8
 #define OLDEST_EVERY 10000000 /* ns; see "Newest first" */
+#define OLDEST_MOST 64
 /* "Thefts that are worth nothing": it lasted for so long, or for some time with goroutines that ran for so long each. */
 #define WORTH_IN_ANY_CASE 500000 /* ns */
 #define WORTH_LEAST 10000        /* ns */
@@ -790,18 +791,19 @@ static struct g *fair_pick(struct p *pp)
 {
     struct g *gp = NULL;
     int64_t now = load_relaxed(&sched.coarse_now);
-    if (load_relaxed(&sched.global_size) > load_relaxed(&sched.unbegun_size))
-        gp = global_take(pp, 1);
-    if (!gp && now - pp->oldest_when >= OLDEST_EVERY) {
+    if (now - pp->oldest_when >= OLDEST_EVERY) {
         pp->oldest_when = now;
-        pp->oldest_left = runq_length(pp) + load_relaxed(&sched.global_size) / load_relaxed(&sched.procs) + 1;
+        uint32_t global = load_relaxed(&sched.global_size) / load_relaxed(&sched.procs) + 1;
+        pp->oldest_left = runq_length(pp) + (global < OLDEST_MOST ? global : OLDEST_MOST);
     }
-    if (!gp && pp->oldest_left > 0) {
+    if (pp->oldest_left > 0) {
         pp->oldest_left--;
         pp->until_fair = 0; /* the next pick is one of these, too */
-        gp = runq_pop(pp);
+        gp = global_take(pp, 1); /* first: what comes to the ring meanwhile is not of this round */
         if (!gp)
-            gp = global_take(pp, 1);
+            gp = runq_pop(pp);
+    } else if (load_relaxed(&sched.global_size) > load_relaxed(&sched.unbegun_size)) {
+        gp = global_take(pp, 1);
     }
     if (!gp)
         gp = runq_pop_unbegun(pp);
@@ -839,8 +841,9 @@ static struct g *find_runnable(struct m *mp)
         struct g *gp = NULL;
         if (pp->until_fair == 0) {
             pp->until_fair = options.fair_every;
-            /* Not while others that are ready wait behind the ring: those who have just been served would be again before them. */
-            if (netpoll_wanted() && !load_relaxed(&sched.poller) &&
+            /* Not while others that are ready wait behind the ring, or in a round for all: those who have just been served would be
+             * again before them. */
+            if (netpoll_wanted() && !load_relaxed(&sched.poller) && pp->oldest_left == 0 &&
                 load_relaxed(&sched.global_size) <= load_relaxed(&sched.unbegun_size) &&
                 os_now() - load_relaxed(&netpoll_when) > POLL_EVERY)
                 netpoll_now(mp);

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -635,20 +636,82 @@ static void many_connections(int n)
     CHECK_EQ(served, n);
 }
 
-TEST(many_at_once)
+/* How many descriptors there may be. */
+static rlim_t most_descriptors(void)
 {
     struct rlimit r;
     getrlimit(RLIMIT_NOFILE, &r);
     r.rlim_cur = r.rlim_max;
     setrlimit(RLIMIT_NOFILE, &r);
+    return r.rlim_cur;
+}
+
+TEST(many_at_once)
+{
+    rlim_t limit = most_descriptors();
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
     int n = 500;
 #else
     int n = 5000; /* both ends are ours: ten thousand sockets */
 #endif
-    if (r.rlim_cur < (rlim_t)n * 2 + 100)
-        n = (int)(r.rlim_cur - 100) / 2;
+    if (limit < (rlim_t)n * 2 + 100)
+        n = (int)(limit - 100) / 2;
     many_connections(n);
+}
+
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define BUSY 500
+#else
+#define BUSY 1000
+#endif
+#define MESSAGES (100 * BUSY)
+
+/* Answers at once to whoever has been served, and says how often each was. */
+static void *keeps_all_busy(void *arg)
+{
+    struct pollfd *p = arg;
+    static int served[BUSY];
+    int total = 0, least = MESSAGES;
+    char c = 0;
+    for (int i = 0; i < BUSY; i++)
+        REQUIRE(write(p[i].fd, &c, 1) == 1);
+    while (total < MESSAGES) {
+        REQUIRE(poll(p, BUSY, 10000) > 0);
+        for (int i = 0; i < BUSY; i++)
+            if (p[i].revents) {
+                REQUIRE(read(p[i].fd, &c, 1) == 1);
+                REQUIRE(write(p[i].fd, &c, 1) == 1);
+                served[i]++;
+                total++;
+            }
+    }
+    for (int i = 0; i < BUSY; i++) {
+        if (served[i] < least)
+            least = served[i];
+        close(p[i].fd);
+    }
+    return (void *)(intptr_t)least;
+}
+
+/* No connection is left behind, though more are ready than a ring holds and those just served are ready again at once. */
+TEST(busy_connections_are_served_in_turn)
+{
+    static struct pollfd p[BUSY];
+    pthread_t thread;
+    void *least;
+    if (most_descriptors() < 2 * BUSY + 100)
+        SKIP("too few descriptors are allowed");
+    for (int i = 0; i < BUSY; i++) {
+        int s[2];
+        REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, s) == 0);
+        p[i] = (struct pollfd){ .fd = s[0], .events = POLLIN };
+        go(echo, s[1]);
+    }
+    REQUIRE(pthread_create(&thread, NULL, keeps_all_busy, p) == 0);
+    go_block_enter();
+    pthread_join(thread, &least);
+    go_block_leave();
+    CHECK((intptr_t)least >= MESSAGES / BUSY / 4); /* 93 of 100 it is on a quiet machine */
 }
 
 TEST(dial_from_many)
