@@ -34,7 +34,8 @@
 //
 // Giving back. Each central list remembers how short it got since the last look: so many stacks nobody needed. Their
 // pages go back to the system, outside of the lock; they stay on a list of their own, to be used again after those that are
-// still resident. While the process is busy that gets a twentieth of a processor: there are other uses for it. Small stacks share pages, so whole chunks of 2 MiB go back when all their stacks are idle.
+// still resident. While the process is busy that gets a twentieth of a processor: there are other uses for it. Small stacks
+// share pages, so whole chunks of 2 MiB go back when all their stacks are idle.
 //
 // The nasty race: a stack goes to a cache while its goroutine is still on it. The caller prevents that: it is put
 // back from the other side of the switch.
