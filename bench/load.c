@@ -4,11 +4,13 @@
 //
 //     load echo CONNECTIONS SECONDS SERVER ARGS...     64-byte messages, each answered before the next is sent
 //     load http CONNECTIONS SECONDS SERVER ARGS...     GET / on connections that stay
+//     load redis CONNECTIONS REQUESTS SERVER ARGS...   redis-benchmark: so many GETs, and as many SETs
 //     load wakeup TIMES SERVER ARGS...                 the time, on the server's standard input, every 2 ms
 //
 // starts the server, which prints "port N" or "listening on 127.0.0.1:N" (or its port is given as PORT in the environment), and reports requests per
 // second, the server's CPU time per request, and latencies. With PROCS=1 server and load have a processor each.
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <sched.h>
@@ -217,6 +219,28 @@ static void load(int port, int connections, double seconds)
     bench_put("p99.9", (double)late[n * 999 / 1000] / 1e3, "us");
 }
 
+static void redis(int port, const char *connections, const char *requests)
+{
+    char command[200], line[300], test[20];
+    double rate;
+    int n = 0;
+
+    close(connect_to(port)); /* it listens */
+    snprintf(command, sizeof command, "redis-benchmark -p %d -c %.10s -n %.10s -t get,set --csv", port, connections, requests);
+    int64_t cpu = server_cpu();
+    FILE *f = popen(command, "r");
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "\"%19[^\"]\",\"%lf\"", test, &rate) == 2) { /* "GET","123456.78",… */
+            for (char *c = test; *c; c++)
+                *c = (char)tolower((unsigned char)*c);
+            bench_put(test, rate, "1/s");
+            n++;
+        }
+    if (!f || pclose(f) != 0 || n != 2)
+        die("redis-benchmark");
+    bench_put("cpu", (double)(server_cpu() - cpu) / 1e3 / (2 * atof(requests)), "us");
+}
+
 static int wakeup(int times, int to)
 {
     int status;
@@ -247,7 +271,7 @@ int main(int argc, char **argv)
         return wakeup(atoi(argv[2]), to);
     }
     if (argc < 5) {
-        fprintf(stderr, "usage: load echo|http CONNECTIONS SECONDS SERVER ARGS...\n");
+        fprintf(stderr, "usage: load echo|http|redis CONNECTIONS SECONDS|REQUESTS SERVER ARGS...\n");
         return 2;
     }
     if (strcmp(argv[1], "http") == 0) {
@@ -267,7 +291,10 @@ int main(int argc, char **argv)
         if (!fgets(line, sizeof line, f) || (sscanf(line, "port %d", &port) != 1 && sscanf(line, "listening on %*[^:]:%d", &port) != 1))
             die("the server prints no port");
     }
-    load(port, atoi(argv[2]), atof(argv[3]));
+    if (strcmp(argv[1], "redis") == 0)
+        redis(port, argv[2], argv[3]);
+    else
+        load(port, atoi(argv[2]), atof(argv[3]));
     kill(server, SIGTERM);
     usleep(50000);
     kill(server, SIGKILL);
