@@ -154,6 +154,7 @@ void p_idle_push_locked(struct p *pp)
 {
     check(!pp->idle && runq_length(pp) == 0 && !load_relaxed(&pp->runnext));
     check(!load_relaxed(&pp->retired));
+    pp->theft_by = NULL; /* or it would count as work that it was idle */
     pp->idle = true;
     pp->link = sched.idle_ps;
     sched.idle_ps = pp;

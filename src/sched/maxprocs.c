@@ -64,6 +64,7 @@ static bool take_off_idle_list(struct p *pp)
         at = &(*at)->link;
     *at = pp->link;
     pp->idle = false;
+    sysmon_kick();
     store_relaxed(&sched.idle_p_count, load_relaxed(&sched.idle_p_count) - 1);
     return true;
 }

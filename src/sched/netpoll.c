@@ -716,6 +716,9 @@ int netpoll_now(struct m *mp)
 void netpoll_sleep(struct netpoll_batch *batch, int64_t when)
 {
     int64_t until = when;
+    batch->n = 0;
+    if (!load_acquire(&opened)) /* pairs with the release of who opened it; we may have seen him wait, but not that yet */
+        return;
     full_fence(); /* sched.poller before suspects.first: see suspect_locked */
     if (load_relaxed(&suspects.first) && load_relaxed(&suspects.due) < until)
         until = load_relaxed(&suspects.due);

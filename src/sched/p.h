@@ -28,8 +28,8 @@ struct p {
     uint32_t id_left;                   /* owner: ids not yet given out of this batch */
     uint64_t id_next;                   /* owner */
     _Atomic uint64_t launched, ended;   /* owner, read by g_count */
-    int64_t oldest_when;                /* owner: when the last round of "Newest first" in schedule.c began */
-    uint32_t oldest_left;               /* owner: picks left in it */
+    int64_t round_when;                 /* owner: when the last round of "Newest first" in schedule.c ended */
+    uint32_t round_global, round_ring;  /* owner: picks left in it */
     _Atomic bool poll;                  /* sysmon: look at timers at the next pick */
     struct timer_heap timers;           /* owner */
     struct stack_cache stacks;          /* owner */

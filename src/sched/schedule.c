@@ -30,9 +30,10 @@
 // a million only some dozens are begun and wait. In their order, each level of the tree would be begun, and its
 // stacks touched, before the next (skynet: 100,000 stacks, four times the time). Thieves and the overflow take the
 // oldest, which are the largest parts of such a tree. A chain of goroutines that each launch the next
-// would starve the others: so every 10 ms, Go's slice, there is a round in which those run that wait at its beginning, the
-// oldest first: up to 64 of the global queue, and all of the ring. (More of them, and such a tree would be walked level by
-// level after all.) Only this way, or when the ring is empty, those begin that overflowed before they had begun.
+// would starve the others: so every 10 ms, Go's slice, there is a round in which those run that wait at its beginning:
+// up to 64 of the global queue, and all of the ring, runnext included. (More of them, and such a tree would be walked level
+// by level after all.) The 10 ms count from the end of the last round, so that what becomes ready meanwhile has its turn
+// however long the rounds are.
 //
 // "Worker parking"
 //
@@ -103,14 +104,16 @@
 #define BACKOFF_MAX 14
 /* Timers are due at switches; the clock costs as much as two switches, so only every eighth looks. */
 #define TIMER_LOOK 8
-#define OLDEST_EVERY 10000000 /* ns; see "Newest first" */
-#define OLDEST_MOST 64
+#define POLL_BEHIND_EVERY 2000000 /* ns */
+#define ROUND_EVERY 10000000 /* ns; see "Newest first" */
+#define ROUND_MOST 64
 /* "Thefts that are worth nothing": it lasted for so long, or for some time with goroutines that ran for so long each. */
 #define WORTH_IN_ANY_CASE 500000 /* ns */
 #define WORTH_LEAST 10000        /* ns */
 #define WORTH_EACH 500           /* ns */
 #define SHY_FIRST 50000          /* ns */
 #define SHY_SHIFTS 10
+#define SHY_UNSEIZED 500000 /* ns */
 
 struct sched sched = { .lock = LOCK_INIT(RANK_SCHED) };
 uint32_t runq_limit = RUNQ_SIZE;
@@ -138,7 +141,8 @@ void global_push_locked(struct g *gp)
     store_relaxed(&sched.global_size, ++sched.global.length);
 }
 
-/* Its second part, "Newest first": those that have not begun and were too many for a ring. */
+/* Its second part, which is taken after the first: those that have not begun and were too many for a ring ("Newest first"), and who has
+ * yielded to them. */
 static void unbegun_push_locked(struct g *gp)
 {
     gp->link = NULL;
@@ -151,23 +155,41 @@ static void unbegun_push_locked(struct g *gp)
     store_relaxed(&sched.global_size, ++sched.global.length);
 }
 
+static struct g *unbegun_pop_locked(void)
+{
+    struct g *gp = sched.unbegun_head;
+    if (!gp)
+        return NULL;
+    sched.unbegun_head = gp->link;
+    if (!sched.unbegun_head)
+        sched.unbegun_tail = NULL;
+    bump_owner(&sched.unbegun_size, -1u);
+    store_relaxed(&sched.global_size, --sched.global.length);
+    return gp;
+}
+
 struct g *global_pop_locked(void)
 {
     struct g *gp = sched.global.head;
-    if (gp) {
-        sched.global.head = gp->link;
-        if (!sched.global.head)
-            sched.global.tail = NULL;
-    } else {
-        gp = sched.unbegun_head;
-        if (!gp)
-            return NULL;
-        sched.unbegun_head = gp->link;
-        if (!sched.unbegun_head)
-            sched.unbegun_tail = NULL;
-        bump_owner(&sched.unbegun_size, -1u);
-    }
+    if (!gp)
+        return unbegun_pop_locked();
+    sched.global.head = gp->link;
+    if (!sched.global.head)
+        sched.global.tail = NULL;
     store_relaxed(&sched.global_size, --sched.global.length);
+    return gp;
+}
+
+/* The first of its two parts, or of the second if there is any. */
+static struct g *global_take_one(bool unbegun)
+{
+    if (load_relaxed(&sched.global_size) == 0)
+        return NULL;
+    lock_take(&sched.lock);
+    struct g *gp = unbegun ? unbegun_pop_locked() : NULL;
+    if (!gp)
+        gp = global_pop_locked();
+    lock_release(&sched.lock);
     return gp;
 }
 
@@ -448,7 +470,10 @@ GO_EXPORT void go_yield(void)
         if (load_relaxed(&sched.global_size) > 0) {
             /* Behind those that wait there, or the ring's next would be gp again, sixty times. */
             lock_take(&sched.lock);
-            global_push_locked(gp);
+            if (sched.unbegun_head)
+                unbegun_push_locked(gp);
+            else
+                global_push_locked(gp);
             lock_release(&sched.lock);
         } else {
             runq_push(pp, gp);
@@ -558,7 +583,8 @@ static void theft_judge(struct p *pp)
     int64_t now = os_now(), lasted = now - pp->theft_when;
     int64_t runs = (int64_t)(load_relaxed(&pp->tick) - pp->theft_tick);
     pp->theft_by = NULL;
-    if (lasted >= WORTH_IN_ANY_CASE || (lasted >= WORTH_LEAST && lasted >= runs * WORTH_EACH)) {
+    /* TSan sees races between Ps only: there all thefts are worth it. */
+    if (HAVE_TSAN || lasted >= WORTH_IN_ANY_CASE || (lasted >= WORTH_LEAST && lasted >= runs * WORTH_EACH)) {
         store_relaxed(&by->wake_backoff, 0);
         store_relaxed(&by->shy, 0);
     } else {
@@ -627,7 +653,8 @@ static struct g *steal(struct m *mp, struct p *pp)
                     gp = steal_half(pp, vp);
                     p_unseize(vp);
                 } else {
-                    be_shy_of(vp, now); /* it is in sections all the time: it switches fast, or has no processor */
+                    /* It is in sections all the time: it switches fast, or faults, or has no processor. */
+                    store_relaxed(&vp->shy_until, now + SHY_UNSEIZED);
                 }
                 lock_release(&vp->lock);
                 if (gp) {
@@ -786,30 +813,71 @@ static void go_idle(struct m *mp)
     m_sleep(mp, earliest_timer());
 }
 
+static bool in_round(const struct p *pp)
+{
+    return (pp->round_global | pp->round_ring) != 0;
+}
+
+/* A round of "Newest first" begins: so many of the global queue, and all of the ring. */
+static void round_begin(struct p *pp)
+{
+    uint32_t share = load_relaxed(&sched.global_size) / load_relaxed(&sched.procs) + 1;
+    struct g *next = runq_pop_next(pp);
+    if (next)
+        runq_push(pp, next);
+    pp->round_global = share < ROUND_MOST ? share : ROUND_MOST;
+    pp->round_ring = runq_length(pp);
+}
+
+static struct g *round_pick(struct p *pp)
+{
+    struct g *gp = NULL;
+    if (pp->round_global > 0) {
+        /* In turn one that has not begun, which comes last otherwise, and one that was ready. */
+        gp = global_take_one(pp->round_global % 2 == 1);
+        pp->round_global = gp ? pp->round_global - 1 : 0;
+    }
+    if (!gp && pp->round_ring > 0) {
+        gp = runq_pop(pp);
+        pp->round_ring = gp ? pp->round_ring - 1 : 0;
+    }
+    if (in_round(pp))
+        pp->until_fair = 0; /* the next pick is one of these, too */
+    else
+        pp->round_when = load_relaxed(&sched.coarse_now); /* however long it took, others come between it and the next */
+    return gp;
+}
+
 /* See "Fairness" and "Newest first". */
 static struct g *fair_pick(struct p *pp)
 {
     struct g *gp = NULL;
-    int64_t now = load_relaxed(&sched.coarse_now);
-    if (now - pp->oldest_when >= OLDEST_EVERY) {
-        pp->oldest_when = now;
-        uint32_t global = load_relaxed(&sched.global_size) / load_relaxed(&sched.procs) + 1;
-        pp->oldest_left = runq_length(pp) + (global < OLDEST_MOST ? global : OLDEST_MOST);
-    }
-    if (pp->oldest_left > 0) {
-        pp->oldest_left--;
-        pp->until_fair = 0; /* the next pick is one of these, too */
-        gp = global_take(pp, 1); /* first: what comes to the ring meanwhile is not of this round */
-        if (!gp)
-            gp = runq_pop(pp);
-    } else if (load_relaxed(&sched.global_size) > load_relaxed(&sched.unbegun_size)) {
+    if (!in_round(pp) && load_relaxed(&sched.coarse_now) - pp->round_when >= ROUND_EVERY)
+        round_begin(pp);
+    if (in_round(pp))
+        gp = round_pick(pp);
+    if (!gp && load_relaxed(&sched.global_size) > load_relaxed(&sched.unbegun_size))
         gp = global_take(pp, 1);
-    }
     if (!gp)
         gp = runq_pop_unbegun(pp);
     if (!gp)
         gp = global_take(pp, 1);
     return gp ? gp : runq_pop(pp);
+}
+
+/* Beside goroutines that are ready. While others are ready behind the ring, what comes of it goes behind those: who has just been
+ * served would be again before them. */
+static void poll_now_and_then(struct m *mp)
+{
+    if (!netpoll_wanted() || load_relaxed(&sched.poller))
+        return;
+    int64_t since = os_now() - load_relaxed(&netpoll_when);
+    if (load_relaxed(&sched.global_size) <= load_relaxed(&sched.unbegun_size)) {
+        if (since > POLL_EVERY)
+            netpoll_now(mp);
+    } else if (since > POLL_BEHIND_EVERY) {
+        netpoll_now(NULL);
+    }
 }
 
 /* What to run next; sleeps until there is something. Returns NULL when the caller must look again at what
@@ -841,12 +909,7 @@ static struct g *find_runnable(struct m *mp)
         struct g *gp = NULL;
         if (pp->until_fair == 0) {
             pp->until_fair = options.fair_every;
-            /* Not while others that are ready wait behind the ring, or in a round for all: those who have just been served would be
-             * again before them. */
-            if (netpoll_wanted() && !load_relaxed(&sched.poller) && pp->oldest_left == 0 &&
-                load_relaxed(&sched.global_size) <= load_relaxed(&sched.unbegun_size) &&
-                os_now() - load_relaxed(&netpoll_when) > POLL_EVERY)
-                netpoll_now(mp);
+            poll_now_and_then(mp);
             gp = fair_pick(pp);
         }
         if (!gp && !options.steal_always && !(gp = runq_pop_next(pp)))

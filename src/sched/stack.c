@@ -110,8 +110,10 @@ static size_t slot_size(unsigned class)
 
 static size_t guard_size(unsigned class)
 {
-    size_t half = slot_size(class) / 2;
-    return half < GUARD_MOST ? half : GUARD_MOST;
+    size_t half = slot_size(class) / 2, most = GUARD_MOST;
+    if (most < vm_page_size())
+        most = vm_page_size();
+    return half < most ? half : most;
 }
 
 static bool is_small(unsigned class)
@@ -136,6 +138,8 @@ unsigned stack_class_for(size_t size)
     for (unsigned class = 0; class < STACK_CLASSES; class++) {
         if (class == STACK_CLASS_GUARDED - 1)
             continue; /* 16 KiB asked for are 16 KiB with a guard */
+        if (!is_small(class) && slot_size(class) < 4 * vm_page_size())
+            continue; /* pages of 64 KiB: a guard and what is given back must be whole ones */
         if (size <= (is_small(class) ? slot_size(class) : stack_class_size(class)))
             return class;
     }
@@ -478,9 +482,13 @@ void stack_cache_flush(struct stack_cache *cache)
 
 /* --- giving back --- */
 
-/* Stacks that nobody needed since the last look: off the list, out of anybody's sight, and back as clean ones. True if
- * others are idle, as below. */
-static bool scavenge_guarded(struct central *c, int64_t until)
+static enum scavenged scavenged(uint64_t left, uint64_t idle)
+{
+    return left > 0 ? SCAVENGED_CUT_SHORT : idle > 0 ? SCAVENGED_OTHERS_IDLE : SCAVENGED_ALL;
+}
+
+/* Stacks that nobody needed since the last look: off the list, out of anybody's sight, and back as clean ones. */
+static enum scavenged scavenge_guarded(struct central *c, int64_t until)
 {
     size_t page = vm_page_size();
     lock_take(&c->lock);
@@ -504,8 +512,10 @@ static bool scavenge_guarded(struct central *c, int64_t until)
         }
         bool last = c->free == NULL;
         lock_release(&c->lock);
-        if (count == 0)
+        if (count == 0) {
+            n = 0;
             break;
+        }
         vm_discard(ranges, count, !config.no_process_madvise);
         add_relaxed(&counters.given_back, count);
         lock_take(&c->lock);
@@ -518,18 +528,18 @@ static bool scavenge_guarded(struct central *c, int64_t until)
         }
         lock_release(&c->lock);
         if (last)
-            break;
+            n = 0;
     }
     lock_take(&c->lock);
-    c->low_water = c->idle;
-    bool more = c->idle > 0;
+    c->low_water = n > 0 && n < c->idle ? n : c->idle;
+    enum scavenged result = scavenged(n, c->idle);
     lock_release(&c->lock);
-    return more;
+    return result;
 }
 
 /* Chunks all of whose stacks are idle. What stands in them, descriptors and canaries, is written anew when they are
  * carved again. */
-static bool scavenge_small(struct central *c, unsigned class, int64_t until)
+static enum scavenged scavenge_small(struct central *c, unsigned class, int64_t until)
 {
     lock_take(&c->lock);
     uint64_t n = c->empty_low;
@@ -543,8 +553,10 @@ static bool scavenge_small(struct central *c, unsigned class, int64_t until)
             c->idle -= k->idle;
         }
         lock_release(&c->lock);
-        if (!k)
+        if (!k) {
+            n = 0;
             break;
+        }
         struct vm_range range = { k->base, CHUNK };
         vm_discard(&range, 1, false);
         add_relaxed(&counters.given_back, CHUNK / slot_size(class));
@@ -555,20 +567,22 @@ static bool scavenge_small(struct central *c, unsigned class, int64_t until)
         lock_release(&c->lock);
     }
     lock_take(&c->lock);
-    c->empty_low = c->empty_count;
-    bool more = c->empty_count > 0;
+    c->empty_low = n > 0 && n < c->empty_count ? n : c->empty_count;
+    enum scavenged result = scavenged(n, c->empty_count);
     lock_release(&c->lock);
-    return more;
+    return result;
 }
 
-bool stack_scavenge(int64_t until)
+enum scavenged stack_scavenge(int64_t until)
 {
-    bool more = false;
+    enum scavenged most = SCAVENGED_ALL;
     for (unsigned class = 0; class < STACK_CLASSES; class++) {
         struct central *c = &centrals[class];
-        more |= is_small(class) ? scavenge_small(c, class, until) : scavenge_guarded(c, until);
+        enum scavenged result = is_small(class) ? scavenge_small(c, class, until) : scavenge_guarded(c, until);
+        if (result > most)
+            most = result;
     }
-    return more;
+    return most;
 }
 
 struct stack_stats stack_stats(void)

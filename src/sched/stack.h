@@ -67,9 +67,15 @@ void stack_put_slow(struct stack_cache *cache, struct stack *s);
 
 void stack_cache_flush(struct stack_cache *cache);
 
+enum scavenged {
+    SCAVENGED_ALL,         /* no stack is idle */
+    SCAVENGED_OTHERS_IDLE, /* some are, which may be given back at the next look */
+    SCAVENGED_CUT_SHORT,   /* time was up */
+};
+
 /* Gives pages of stacks that were not wanted lately back to the system, until about `until` on os_now's clock. One thread,
- * every 100 ms or so. True if there may be more of them at the next look. */
-bool stack_scavenge(int64_t until);
+ * every 100 ms or so. */
+enum scavenged stack_scavenge(int64_t until);
 
 struct stack_stats stack_stats(void);
 

@@ -39,7 +39,7 @@
 #define PERIOD_ALL_IDLE (100 * MILLISECOND)
 #define POLL_EVERY (10 * MILLISECOND)
 #define SCAVENGE_EVERY (100 * MILLISECOND)
-#define SCAVENGE_FOR (5 * MILLISECOND) /* at a time, while goroutines run */
+#define SCAVENGE_FOR (5 * MILLISECOND)
 #define GIVE_UP_THREADS (1000 * MILLISECOND)
 #define SHY_MOST (200 * MICROSECOND)
 
@@ -59,6 +59,7 @@ void sysmon_kick(void)
 
 void sysmon_hurry(void)
 {
+    full_fence();
     if (load_relaxed(&period) <= 4 * PERIOD_LEAST)
         return;
     store_relaxed(&period, 0);
@@ -243,13 +244,37 @@ static bool doze(int64_t ns, bool for_ever)
     if (!all_idle)
         return false;
     store_relaxed(&period, ns);
-    os_futex_wait(&word, seen, for_ever ? 0 : os_now() + ns);
+    full_fence(); /* pairs with the one in sysmon_hurry: either sees the other */
+    if (!load_relaxed(&debug_pending))
+        os_futex_wait(&word, seen, for_ever ? 0 : os_now() + ns);
     store_relaxed(&period, 0);
     lock_take(&sched.lock);
     all_idle = load_relaxed(&dozing); /* a kick says no */
     store_relaxed(&dozing, false);
     lock_release(&sched.lock);
     return all_idle;
+}
+
+/* For a while, and for longer only as long as there is nothing else to be seen to; then the caches of Ps give theirs up, too. True
+ * if stacks are still idle. */
+static bool scavenge(void)
+{
+    enum scavenged result;
+    bool idle = load_relaxed(&sched.idle_p_count) == load_relaxed(&sched.procs);
+    uint32_t count = load_acquire(&sched.p_count);
+    for (uint32_t i = 0; idle && i < count; i++) {
+        struct p *pp = load_acquire(&sched.ps[i]);
+        if (!lock_try(&pp->lock))
+            continue;
+        if (!load_relaxed(&pp->m)) /* then who holds its lock owns it */
+            stack_cache_flush(&pp->stacks);
+        lock_release(&pp->lock);
+    }
+    do
+        result = stack_scavenge(os_now() + SCAVENGE_FOR);
+    while (result == SCAVENGED_CUT_SHORT && load_relaxed(&sched.idle_p_count) == load_relaxed(&sched.procs) &&
+           !load_relaxed(&debug_pending));
+    return result != SCAVENGED_ALL;
 }
 
 static void *sysmon(void *arg)
@@ -295,7 +320,7 @@ static void *sysmon(void *arg)
         if (unlikely(load_acquire(&debug_pending))) /* pairs with the release of whoever set it */
             debug_work();
         if (now - scavenged >= SCAVENGE_EVERY) {
-            stacks_idle = stack_scavenge(all_idle ? TIME_NEVER : now + SCAVENGE_FOR);
+            stacks_idle = scavenge();
             scavenged = now;
         }
         if (options.schedtrace && now - traced >= options.schedtrace * MILLISECOND) {

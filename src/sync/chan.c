@@ -105,12 +105,14 @@ noinline struct m *chan_enter_slow(struct m *mp, struct go_channel *c)
             __tsan_acquire(c);
             return mp;
         } else {
-            int64_t before = os_now();
+            struct p *pp = mp->p;
+            int64_t began = os_now();
             section_leave(mp);
             revoke(c, bias);
+            int64_t ended = os_now();
             mp = section_enter();
-            if (mp->p)
-                mp->p->theft_when += os_now() - before; /* no gain of a theft, but its price */
+            if (pp && mp->p == pp)
+                pp->theft_when += ended - began; /* no gain of a theft, but its price */
         }
     }
 }

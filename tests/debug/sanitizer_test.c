@@ -2,6 +2,7 @@
 // The sanitizers see through goroutines: each CHILD has one bug, or none, and the report names it.
 #include <goroutine.h>
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,11 +28,17 @@ static go_waitgroup done;
 /* --- races --- */
 
 static int plain;
+static atomic_int inside, together;
 
+/* Until two of them have been at it at once; what is relaxed orders nothing. */
 static void add(int n)
 {
-    for (int i = 0; i < 200; i++) {
-        plain += n;
+    while (!atomic_load_explicit(&together, memory_order_relaxed)) {
+        if (atomic_fetch_add_explicit(&inside, 1, memory_order_relaxed) > 0)
+            atomic_store_explicit(&together, 1, memory_order_relaxed);
+        for (int i = 0; i < 100; i++)
+            plain += n;
+        atomic_fetch_sub_explicit(&inside, 1, memory_order_relaxed);
         go_yield();
     }
     go_waitgroup_done(&done);

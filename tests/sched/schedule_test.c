@@ -112,6 +112,62 @@ TEST(order_on_one_p)
     CHECK_STR(r.output, "12345\n");
 }
 
+static atomic_int advanced;
+
+static void computes_and_yields(int steps)
+{
+    for (int turn = 0; !atomic_load(&stop); turn++) {
+        for (int i = 0; i < steps; i++)
+            __asm__ volatile("");
+        if (turn == 2)
+            atomic_fetch_add(&advanced, 1);
+        go_yield();
+    }
+    go_waitgroup_done(&running);
+}
+
+/* More than a ring holds, and rounds for the oldest that take longer than they are apart: all begin and go on, and who sleeps
+ * beside them wakes. Otherwise this does not end. */
+static void many_yield(int n, int steps)
+{
+    atomic_store(&stop, 0);
+    atomic_store(&advanced, 0);
+    go_waitgroup_add(&running, n);
+    for (int i = 0; i < n; i++)
+        go(computes_and_yields, steps);
+    while (atomic_load(&advanced) < n)
+        go_sleep(GO_MILLISECOND);
+    atomic_store(&stop, 1);
+    go_waitgroup_wait(&running);
+    atomic_store(&stop, 0);
+}
+
+TEST(none_of_many_yielders_is_left_behind)
+{
+    many_yield(150, 300000);
+    many_yield(400, 100000);
+    many_yield(1000, 50000);
+}
+
+static void waits_for_the_others(int n)
+{
+    atomic_fetch_add(&advanced, 1);
+    while (atomic_load(&advanced) < n)
+        go_yield();
+    go_waitgroup_done(&running);
+}
+
+TEST(those_that_yield_to_who_has_not_begun)
+{
+    for (int n = 2; n <= 1000; n = n * 3 + 1) {
+        atomic_store(&advanced, 0);
+        go_waitgroup_add(&running, n);
+        for (int i = 0; i < n; i++)
+            go(waits_for_the_others, n);
+        go_waitgroup_wait(&running);
+    }
+}
+
 static int turns[4];
 
 static void counts_turns(int who)
