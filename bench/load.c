@@ -295,9 +295,13 @@ int main(int argc, char **argv)
         redis(port, argv[2], argv[3]);
     else
         load(port, atoi(argv[2]), atof(argv[3]));
+    /* Time to end by itself: a master that is killed leaves its workers behind, at its port. */
     kill(server, SIGTERM);
-    usleep(50000);
-    kill(server, SIGKILL);
-    waitpid(server, NULL, 0);
+    for (int i = 0; i < 200 && waitpid(server, NULL, WNOHANG) == 0; i++)
+        usleep(10000);
+    if (waitpid(server, NULL, WNOHANG) == 0) {
+        kill(server, SIGKILL);
+        waitpid(server, NULL, 0);
+    }
     return 0;
 }
