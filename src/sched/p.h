@@ -46,7 +46,7 @@ struct p {
 
     /* "Thefts that are worth nothing" in schedule.c. */
     _Atomic uint32_t shy;               /* relaxed, by thieves, as the next one */
-    _Atomic int64_t shy_until;          /* no theft from the ring before, while it switches */
+    _Atomic int64_t shy_until;          /* no theft from the ring before; sysmon may end it, too */
     struct p *theft_by;                 /* owner: whose work it got last, until that is judged; NULL if none */
     int64_t theft_when;                 /* owner */
     uint64_t theft_tick;                /* owner */

@@ -4,7 +4,7 @@
 // Invariants
 //   - A stack is in use by one goroutine, or in one P's cache, or on one central list, or not carved yet.
 //   - Below a stack's lo there is a guard, or its flag STACK_CANARY is set and the canary words stand there.
-//   - The pages of a stack that has never run are not touched, and of one with STACK_CLEAN set not since.
+//   - The pages of a stack with STACK_CLEAN set have not been touched since they were given back, or ever.
 //
 // Problem. A million goroutines at once, each with room for printf, on default kernel settings; an overflow must be
 // noticed, not overwrite a neighbour; and a launch must not cost a system call.
@@ -30,7 +30,7 @@
 //
 // In a rush. A program that begins thousands of goroutines that all wait pays for a page fault each, and that is most
 // of what they cost. When stacks are wanted by the dozen, and clean ones, their first pages are asked for by one call for all
-// that go to a cache: half the price.
+// that go to a cache: two thirds of the price.
 //
 // Giving back. Each central list remembers how short it got since the last look: so many stacks nobody needed. Their
 // pages go back to the system, outside of the lock; they stay on a list of their own, to be used again after those that are
