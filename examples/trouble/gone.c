@@ -4,20 +4,24 @@
 // ASAN_OPTIONS=detect_stack_use_after_return=1, it says so.
 #include <goroutine.h>
 
+static go_waitgroup shown;
+
 static void show(const int *number)
 {
     go_logf("%d", *number);
+    go_waitgroup_done(&shown);
 }
 
 static __attribute__((noinline)) void launch(int n)
 {
     int number = n;
+    go_waitgroup_add(&shown, 1);
     go(show, &number); /* give the value instead: go(show, n) */
 }
 
 int main(void)
 {
     launch(1);
-    go_sleep(100 * GO_MILLISECOND);
+    go_waitgroup_wait(&shown);
     return 0;
 }
