@@ -22,6 +22,13 @@
 /* The compiler may not move memory accesses across it; the processor may. */
 #define compiler_barrier() __asm__ volatile("" ::: "memory")
 
+/* Fetches so many bytes into the cache, the page table's entries included. Any address will do. */
+static always_inline void prefetch(const void *address, size_t size)
+{
+    for (size_t at = 0; at < size; at += CACHE_LINE)
+        __builtin_prefetch((const char *)address + at);
+}
+
 #if defined(__SANITIZE_THREAD__)
 #define HAVE_TSAN 1
 #elif defined(__has_feature)

@@ -11,6 +11,7 @@
 
 #include "base/options.h"
 #include "sched/fatal.h"
+#include "sched/netpoll.h"
 #include "sched/runq.h"
 #include "sched/sched.h"
 #include "sched/section.h"
@@ -115,11 +116,14 @@ static void set(void *arg)
         store_relaxed(&sched.procs, i + 1);
         p_idle_push_locked(pp);
     }
+    bool unpolled = c->n > old && netpoll_wanted() && !load_relaxed(&sched.poller); /* as long as all were busy nobody had to */
     if (c->n < old)
         store_relaxed(&sched.procs, c->n);
     for (uint32_t i = c->n; i < old; i++)
         store_relaxed(&load_relaxed(&sched.ps[i])->gone, true);
     lock_release(&sched.lock);
+    if (unpolled)
+        wake_spinning(NULL);
     for (uint32_t i = c->n; i < old; i++)
         see_retired(load_relaxed(&sched.ps[i]));
     lock_release(&change);

@@ -415,17 +415,8 @@ static void enqueue_locked(struct netpoll_waiter *w, bool at_head)
 static noinline void see_that_one_polls(void)
 {
     full_fence(); /* our netpoll_waits before sched.poller; an M that goes to sleep looks the other way round */
-    uint32_t none = 0;
-    if (load_relaxed(&sched.poller) || load_relaxed(&sched.idle_p_count) == 0 ||
-        !cas_acq_rel(&sched.spinning, &none, 1))
-        return;
-    lock_take(&sched.lock);
-    struct p *pp = p_idle_pop_locked();
-    lock_release(&sched.lock);
-    if (pp)
-        m_start(pp, true, NULL);
-    else
-        atomic_fetch_sub_explicit(&sched.spinning, 1, memory_order_relaxed);
+    if (!load_relaxed(&sched.poller))
+        wake_spinning(NULL);
 }
 
 bool netpoll_late(struct poll_desc *d, enum poll_side side)
@@ -466,6 +457,8 @@ int netpoll_wait(struct poll_desc *d, enum poll_side side, struct poll_seen seen
     *turn = TURN_AGAIN;
     if (unlikely(!mp->p))
         see_that_one_polls();
+    else
+        runq_warm(mp->p);
     r = until ? wait_park_until(mp, gp, until) : wait_park(mp, gp);
     mp = m_self();
     if (unlikely(r < 0)) {
@@ -681,10 +674,25 @@ int64_t netpoll_until(const struct netpoll_waiter *w)
 
 /* --- for the scheduler --- */
 
+static struct poll_desc *event_desc(const struct os_event *event)
+{
+    return find((int)(uint32_t)event->key);
+}
+
+/* Fetches into the cache what deliver will touch: a thousand records, and the waiters on as many stacks, have gone from there. */
+static always_inline void deliver_warm(const struct os_event *events, int n, int i)
+{
+    if (i + 6 < n)
+        prefetch(event_desc(&events[i + 6]), sizeof(struct poll_desc));
+    if (i + 3 < n)
+        prefetch(load_relaxed(&event_desc(&events[i + 3])->side[POLL_READ].first), sizeof(struct netpoll_waiter));
+}
+
 static void deliver(const struct os_event *events, int n, struct woken *woken)
 {
     for (int i = 0; i < n; i++) {
-        struct poll_desc *d = find((int)(uint32_t)events[i].key);
+        struct poll_desc *d = event_desc(&events[i]);
+        deliver_warm(events, n, i);
         uint32_t what = events[i].what;
         lock_take(&d->lock);
         if (likely(load_relaxed(&d->generation) == events[i].key >> 32)) {

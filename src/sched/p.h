@@ -44,7 +44,7 @@ struct p {
     uint32_t wake_skip;                 /* owner: launches left that wake nobody */
     _Atomic uint32_t wake_backoff;      /* relaxed, by the thread that was woken in vain or not */
 
-    /* "Thefts that are worth nothing" in schedule.c. */
+    /* "Thefts that are worth nothing" in steal.c. */
     _Atomic uint32_t shy;               /* relaxed, by thieves, as the next one */
     _Atomic int64_t shy_until;          /* no theft from the ring before; sysmon may end it, too */
     struct p *theft_by;                 /* owner: whose work it got last, until that is judged; NULL if none */

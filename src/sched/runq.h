@@ -6,6 +6,9 @@
 
 #include "sched/p.h"
 
+/* What a goroutine that waits for a descriptor has on its stack down to its own frame. */
+#define RUNQ_WARM_STACK 512
+
 /* Usable places in a ring; fewer by debug switch. A power of two is not needed. */
 extern uint32_t runq_limit;
 
@@ -77,4 +80,18 @@ static always_inline struct g *runq_pop_local(struct p *pp)
 {
     struct g *gp = runq_pop_unbegun(pp);
     return gp ? gp : runq_pop(pp);
+}
+
+/* Fetches into the cache what will be wanted next but one: by callers between whose switches lie system calls, which have driven
+ * it out. The next one has been fetched by the call before. Owner. */
+static always_inline void runq_warm(const struct p *pp)
+{
+    uint32_t head = load_relaxed(&pp->head), n = load_relaxed(&pp->tail) - head;
+    if (n > 2)
+        prefetch(pp->ring[(head + 2) % RUNQ_SIZE], 2 * CACHE_LINE);
+    if (n > 1) {
+        struct g *gp = pp->ring[(head + 1) % RUNQ_SIZE];
+        if (load_relaxed(&gp->status) == G_RUNNABLE && load_acquire(&gp->run.on_cpu) == 0) /* pairs with the release in switch_done */
+            prefetch(gp->run.sp, RUNQ_WARM_STACK);
+    }
 }

@@ -126,6 +126,10 @@ static always_inline void switch_done(struct m *mp)
  * NULL. gp must not be touched afterwards. */
 void ready(struct m *mp, struct g *gp);
 
+/* One more M that looks for work, if a P is idle and nobody looks already: false if not. If it finds nothing,
+ * woken_by, whose owner the caller is, or NULL, shall know. */
+bool wake_spinning(struct p *woken_by);
+
 void wake_idle_slow(struct p *pp);
 
 /* Work waits on pp's ring that others could do: wakes one if one is idle. In a section. */
@@ -139,12 +143,29 @@ static always_inline void wake_idle(struct p *pp)
         wake_idle_slow(pp);
 }
 
+/* Lets a seizer have its turn, who may take the P along. On g0 an M stays in its section for as long as it looks for work. */
+void section_poll(struct m *mp);
+
 /* As ready for a G on no P: onto the global queue. Any thread, sched.lock not held. */
 void global_submit(struct g *gp);
 
 /* Under sched.lock. */
 void global_push_locked(struct g *gp);
 struct g *global_pop_locked(void);
+
+/* --- steal.c --- */
+
+/* Work of another P, for pp, which is mp's: looks at every P, in an order that begins anywhere; the last round also takes what owners
+ * are about to use. NULL if there is none, or if mp's own P was taken away meanwhile. In a section, on g0. */
+struct g *steal(struct m *mp, struct p *pp);
+
+/* "Thefts that are worth nothing": pp has got work from by's ring, or because by has woken its M; and it has nothing left
+ * of it. */
+void theft_begin(struct p *pp, struct p *by);
+void theft_judge(struct p *pp);
+
+/* by's launch has woken an M that found nothing; see "Wake-ups that find nothing" in schedule.c. */
+void woken_in_vain(struct p *by);
 
 /* --- handoff.c --- */
 

@@ -63,7 +63,7 @@
 // sched.lock, in the same critical section that makes the P idle, and those who push to it look for idle Ps
 // under that lock.
 //
-// A ring that thieves leave alone for a while ("Thefts that are worth nothing") is left out of the second look; sysmon is the
+// A ring that thieves leave alone for a while ("Thefts that are worth nothing" in steal.c) is left out of the second look; sysmon is the
 // net under it. So is runnext: its owner is about to run it, and idlers that saw it would
 // never come to rest beside two goroutines that talk to each other. If its owner computes for long instead, a spinning
 // M takes it (see steal_next), and if none spins, sysmon sees it at its next look, a millisecond later.
@@ -74,15 +74,6 @@
 // time, and the thread woken finds that the goroutine has run. So whoever was woken and found nothing says so
 // in the waking P's wake_backoff, and after n such failures in a row that P's next 2^n launches wake nobody. The
 // first success ends it. sysmon wakes a thread when work does wait, so that the loss is bounded by its period.
-//
-// "Thefts that are worth nothing"
-//
-// Where goroutines run for some tens of nanoseconds and then wait for each other, a queue is always there, and a thief
-// always finds something: it pays some microseconds for the theft, and for each line of memory that its goroutines
-// and their channels bring along from the other core, and saves the victim tens of nanoseconds. Nobody can see beforehand how long
-// a goroutine will run, so it is seen afterwards: when the thief's P has nothing more to do, the theft is judged
-// by how long it lasted. One that was worth nothing is a failure as above, and for a while, twice as long
-// each time, nobody touches that P's ring, nor is kept awake by it. If it stands still meanwhile, sysmon ends the while.
 #include "sched/sched.h"
 
 #include "base/options.h"
@@ -95,25 +86,13 @@
 #include "sched/runq.h"
 #include "sched/section.h"
 
-/* How long a runnext must have stood on a P that does not switch before a thief takes it. A switch takes
- * 10 ns, waking the thief took thousands: the owner must be busy with something else. */
-#define RUNNEXT_GRACE 20000 /* ns */
-#define STEAL_ROUNDS 4
 /* Descriptors are looked at when nothing else is ready; beside goroutines that always are, this often. */
 #define POLL_EVERY 200000 /* ns */
-#define BACKOFF_MAX 14
 /* Timers are due at switches; the clock costs as much as two switches, so only every eighth looks. */
 #define TIMER_LOOK 8
 #define POLL_BEHIND_EVERY 2000000 /* ns */
 #define ROUND_EVERY 10000000 /* ns; see "Newest first" */
 #define ROUND_MOST 64
-/* "Thefts that are worth nothing": it lasted for so long, or for some time with goroutines that ran for so long each. */
-#define WORTH_IN_ANY_CASE 500000 /* ns */
-#define WORTH_LEAST 10000        /* ns */
-#define WORTH_EACH 500           /* ns */
-#define SHY_FIRST 50000          /* ns */
-#define SHY_SHIFTS 10
-#define SHY_UNSEIZED 500000 /* ns */
 
 struct sched sched = { .lock = LOCK_INIT(RANK_SCHED) };
 uint32_t runq_limit = RUNQ_SIZE;
@@ -240,25 +219,31 @@ static struct g *global_take(struct p *pp, uint32_t most)
 
 /* --- waking --- */
 
-void wake_idle_slow(struct p *pp)
+bool wake_spinning(struct p *woken_by)
 {
-    if (pp->wake_skip > 0) {
-        pp->wake_skip--;
-        return;
-    }
     uint32_t none = 0;
-    if (!cas_acq_rel(&sched.spinning, &none, 1))
-        return;
+    if (load_relaxed(&sched.idle_p_count) == 0 || !cas_acq_rel(&sched.spinning, &none, 1))
+        return false;
     lock_take(&sched.lock);
     struct p *idle = p_idle_pop_locked();
     lock_release(&sched.lock);
     if (!idle) {
         atomic_fetch_sub_explicit(&sched.spinning, 1, memory_order_relaxed);
-        return;
+        return false;
     }
-    uint32_t backoff = load_relaxed(&pp->wake_backoff);
-    pp->wake_skip = backoff ? 1u << backoff : 0;
-    m_start(idle, true, pp);
+    if (woken_by) {
+        uint32_t backoff = load_relaxed(&woken_by->wake_backoff);
+        woken_by->wake_skip = backoff ? 1u << backoff : 0;
+    }
+    return m_start(idle, true, woken_by);
+}
+
+void wake_idle_slow(struct p *pp)
+{
+    if (pp->wake_skip > 0)
+        pp->wake_skip--;
+    else
+        wake_spinning(pp);
 }
 
 void ready(struct m *mp, struct g *gp)
@@ -521,8 +506,7 @@ static void run(struct m *mp, struct g *gp)
     switch_done(mp);
 }
 
-/* Lets a seizer have its turn. On g0 an M stays in its section for as long as it looks for work. */
-static void section_poll(struct m *mp)
+void section_poll(struct m *mp)
 {
     uint32_t attention = load_acquire(&mp->attention);
     if (likely((attention & (ATTN_SEIZED | ATTN_DETACHED | ATTN_YIELD)) == 0))
@@ -537,141 +521,6 @@ static void section_poll(struct m *mp)
     }
     /* DETACHED: mp->p is NULL, the caller sees that. YIELD: we do. */
     and_release(&mp->attention, ~(uint32_t)(ATTN_DETACHED | ATTN_YIELD));
-}
-
-/* Half of vp's ring to pp's; returns the last one. The caller owns both. */
-static struct g *steal_half(struct p *pp, struct p *vp)
-{
-    uint32_t n = runq_length(vp);
-    n -= n / 2;
-    if (n > runq_limit)
-        n = runq_limit;
-    struct g *gp = NULL;
-    while (n-- > 0) {
-        gp = runq_pop(vp);
-        if (n > 0)
-            runq_push(pp, gp);
-    }
-    return gp;
-}
-
-/* See "Thefts that are worth nothing". pp has got work from by's ring, or because by has woken it. */
-static void theft_begin(struct p *pp, struct p *by)
-{
-    pp->theft_by = by;
-    pp->theft_when = os_now();
-    pp->theft_tick = load_relaxed(&pp->tick);
-}
-
-static void woken_in_vain(struct p *by)
-{
-    uint32_t backoff = load_relaxed(&by->wake_backoff);
-    store_relaxed(&by->wake_backoff, backoff < BACKOFF_MAX ? backoff + 1 : BACKOFF_MAX);
-}
-
-static void be_shy_of(struct p *vp, int64_t now)
-{
-    uint32_t shy = load_relaxed(&vp->shy);
-    store_relaxed(&vp->shy_until, now + ((int64_t)SHY_FIRST << shy));
-    if (shy < SHY_SHIFTS)
-        store_relaxed(&vp->shy, shy + 1);
-}
-
-static void theft_judge(struct p *pp)
-{
-    struct p *by = pp->theft_by;
-    int64_t now = os_now(), lasted = now - pp->theft_when;
-    int64_t runs = (int64_t)(load_relaxed(&pp->tick) - pp->theft_tick);
-    pp->theft_by = NULL;
-    /* TSan sees races between Ps only: there all thefts are worth it. */
-    if (HAVE_TSAN || lasted >= WORTH_IN_ANY_CASE || (lasted >= WORTH_LEAST && lasted >= runs * WORTH_EACH)) {
-        store_relaxed(&by->wake_backoff, 0);
-        store_relaxed(&by->shy, 0);
-    } else {
-        woken_in_vain(by);
-        be_shy_of(by, now);
-    }
-}
-
-/* vp's runnext, if vp does not look like running it soon. */
-static struct g *steal_next(struct p *vp)
-{
-    struct g *next = load_relaxed(&vp->runnext);
-    uint64_t tick = load_relaxed(&vp->tick);
-    int64_t until = os_now() + RUNNEXT_GRACE;
-    if (!next)
-        return NULL;
-    if (load_relaxed(&vp->m))
-        do {
-            for (int i = 0; i < 32; i++)
-                arch_pause();
-            if (load_relaxed(&vp->tick) != tick || load_relaxed(&vp->runnext) != next)
-                return NULL;
-        } while (os_now() < until);
-    struct g *gp = NULL;
-    if (lock_try(&vp->lock)) {
-        if (p_seize(vp)) {
-            if (load_relaxed(&vp->tick) == tick)
-                gp = runq_pop_next(vp);
-            p_unseize(vp);
-        }
-        lock_release(&vp->lock);
-    }
-    return gp;
-}
-
-/* Looks at every P, in an order that begins anywhere; the last round also takes what owners are
- * about to use: timers and runnext. */
-static struct g *steal(struct m *mp, struct p *pp)
-{
-    uint32_t count = load_acquire(&sched.p_count); /* pairs with the release in p_new_locked */
-    for (int round = 0; round < STEAL_ROUNDS; round++) {
-        bool last = round == STEAL_ROUNDS - 1;
-        int64_t now = os_now();
-        pp->random = pp->random * 1664525 + 1013904223; /* Numerical Recipes' generator */
-        uint32_t start = (pp->random >> 8) % count;
-        for (uint32_t i = 0; i < count; i++) {
-            struct p *vp = load_acquire(&sched.ps[(start + i) % count]);
-            if (vp == pp)
-                continue;
-            struct g *gp = NULL;
-            if (last && load_relaxed(&vp->timers.next) != TIME_NEVER &&
-                load_relaxed(&vp->timers.next) <= now && lock_try(&vp->lock)) {
-                if (p_seize(vp)) {
-                    timer_run_due(mp, vp, now);
-                    p_unseize(vp);
-                }
-                lock_release(&vp->lock);
-                gp = runq_pop_next(pp);
-                if (!gp)
-                    gp = runq_pop(pp);
-                if (gp)
-                    return gp;
-            }
-            if (runq_length(vp) > 0 && now >= load_relaxed(&vp->shy_until) && lock_try(&vp->lock)) {
-                if (p_seize(vp)) {
-                    gp = steal_half(pp, vp);
-                    p_unseize(vp);
-                } else {
-                    /* It is in sections all the time: it switches fast, or faults, or has no processor. */
-                    store_relaxed(&vp->shy_until, now + SHY_UNSEIZED);
-                }
-                lock_release(&vp->lock);
-                if (gp) {
-                    bump_owner(&pp->steals, 1);
-                    theft_begin(pp, vp);
-                }
-            }
-            if (!gp && last && load_relaxed(&vp->runnext))
-                gp = steal_next(vp);
-            if (gp)
-                return gp;
-        }
-        section_poll(mp);
-        if (!mp->p)
-            return NULL;
-    }
-    return NULL;
 }
 
 static void spinning_begin(struct m *mp)
@@ -745,7 +594,8 @@ static void m_sleep(struct m *mp, int64_t when)
     if (!mp->next_p) {
         struct m *keeper = sched.timekeeper;
         bool keeps = when != TIME_NEVER && !mp->locked_g && (!keeper || keeper->sleeps_until > when);
-        bool polls = netpoll_wanted() && !mp->locked_g && !load_relaxed(&sched.poller);
+        /* Beside busy Ps, which poll themselves, it would be woken by each event, and could only pass it on. */
+        bool polls = netpoll_wanted() && !mp->locked_g && !load_relaxed(&sched.poller) && load_relaxed(&sched.idle_p_count) > 0;
         mp->sleeps_until = keeps ? when : 0;
         if (keeps)
             sched.timekeeper = mp;

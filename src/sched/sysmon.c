@@ -74,21 +74,6 @@ static bool work_waits(struct p *pp, int64_t now)
            load_relaxed(&pp->timers.next) <= now || load_relaxed(&sched.global_size) > 0;
 }
 
-/* One more M, if a P is idle and nobody looks for work. */
-static bool wake_one(void)
-{
-    uint32_t none = 0;
-    if (load_relaxed(&sched.idle_p_count) == 0 || !cas_acq_rel(&sched.spinning, &none, 1))
-        return false;
-    lock_take(&sched.lock);
-    struct p *pp = p_idle_pop_locked();
-    lock_release(&sched.lock);
-    if (pp)
-        return m_start(pp, true, NULL);
-    atomic_fetch_sub_explicit(&sched.spinning, 1, memory_order_relaxed);
-    return false;
-}
-
 static bool take_from(struct p *pp, struct m *seen)
 {
     bool taken = false;
@@ -136,11 +121,11 @@ static bool look_at(struct p *pp, int64_t now)
         return false;
     }
     /* A queue that is there at two looks is not about to be done with, however fast this P switches; but it may be that
-     * thieves do not help ("Thefts that are worth nothing" in schedule.c). */
+     * thieves do not help ("Thefts that are worth nothing" in steal.c). */
     bool shy = now < load_relaxed(&pp->shy_until);
     bool waiting = runq_length(pp) > 0 && !shy;
     if (waiting && pp->seen_waiting)
-        wake_one();
+        wake_spinning(NULL);
     pp->seen_waiting = waiting;
     if (tick != pp->seen_tick || pp->seen_when == 0) {
         pp->seen_tick = tick;
@@ -156,7 +141,7 @@ static bool look_at(struct p *pp, int64_t now)
         return false;
     if (shy)
         store_relaxed(&pp->shy_until, 0);
-    if (wake_one())
+    if (wake_spinning(NULL))
         return true;
     if (!slice_over || load_relaxed(&sched.idle_p_count) > 0)
         return false;
@@ -312,7 +297,7 @@ static void *sysmon(void *arg)
         for (uint32_t i = 0; i < count && !due; i++)
             due = load_relaxed(&load_acquire(&sched.ps[i])->timers.next) <= now;
         if (due && load_relaxed(&sched.idle_p_count) > 0)
-            acted |= wake_one();
+            acted |= wake_spinning(NULL);
         if (netpoll_wanted() && !load_relaxed(&sched.poller) &&
             now - load_relaxed(&netpoll_when) >= POLL_EVERY)
             acted |= netpoll_now(NULL) > 0;

@@ -962,3 +962,81 @@ TEST(idle_uses_no_cpu)
         go_close(fds[i][1]);
     }
 }
+
+/* --- who polls --- */
+
+static _Atomic int arrived;
+static _Atomic bool enough;
+
+static void keeps_the_p(void)
+{
+    while (!atomic_load(&enough))
+        go_yield();
+}
+
+static void counts_bytes(int fd)
+{
+    char c;
+    while (go_read(fd, &c, 1) == 1)
+        atomic_fetch_add(&arrived, 1);
+}
+
+static void comes_back_without_a_p(go_waitgroup *done)
+{
+    go_block_enter();
+    usleep(30000);
+    go_block_leave();
+    go_waitgroup_done(done);
+}
+
+#define EVENTS 2000
+
+/* Sends a byte whenever the last one has arrived; the result is how often threads slept meanwhile, its own left out. */
+static void *sends_one_by_one(void *arg)
+{
+    struct rusage all, own, all_before, own_before;
+    getrusage(RUSAGE_SELF, &all_before);
+    getrusage(RUSAGE_THREAD, &own_before);
+    for (int i = 0; i < EVENTS && write(*(int *)arg, "x", 1) == 1; i++)
+        while (atomic_load(&arrived) <= i)
+            usleep(20);
+    getrusage(RUSAGE_SELF, &all);
+    getrusage(RUSAGE_THREAD, &own);
+    return (void *)((all.ru_nvcsw - all_before.ru_nvcsw) - (own.ru_nvcsw - own_before.ru_nvcsw));
+}
+
+CHILD(thread_without_a_p)
+{
+    int fds[2], silent[2];
+    pthread_t t;
+    void *slept;
+    go_waitgroup back = { 0 };
+    pair_of(0, fds);
+    pair_of(0, silent);
+    go(keeps_the_p);
+    go(wait_for_ever, silent[0]); /* so that there is something to poll for at any time */
+    go(counts_bytes, fds[0]);
+    parked(0, 2);
+    go_waitgroup_add(&back, 2); /* one of the threads is for the P that this one is about to lose */
+    go(comes_back_without_a_p, &back);
+    go(comes_back_without_a_p, &back);
+    go_waitgroup_wait(&back);
+    REQUIRE(pthread_create(&t, NULL, sends_one_by_one, &fds[1]) == 0);
+    go_block_enter();
+    pthread_join(t, &slept);
+    go_block_leave();
+    atomic_store(&enough, true);
+    printf("%d of %d\n", (int)(intptr_t)slept, EVENTS);
+    printf("%s\n", (intptr_t)slept < EVENTS / 2 ? "few" : "one for each event");
+}
+
+/* A thread that has no P leaves the events to the Ps while all are busy, or each would wake it only to be passed on. */
+TEST(events_wake_no_thread_beside_a_busy_p)
+{
+#ifdef __SANITIZE_THREAD__
+    SKIP("threads asleep wake now and then to take signals there");
+#endif
+    struct test_result r = test_run_child("thread_without_a_p", "GOMAXPROCS=1", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_CONTAINS(r.output, "\nfew\n");
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+// Stealing: an M whose P has nothing to do looks at the others.
+//
+// A thief owns the victim's P while it takes (p_seize), so it moves half of the ring as the owner would, and runs timers that are
+// due. What the owner is about to use itself, timers and runnext, comes last.
+//
+// "Thefts that are worth nothing"
+//
+// Where goroutines run for some tens of nanoseconds and then wait for each other, a queue is always there, and a thief
+// always finds something: it pays some microseconds for the theft, and for each line of memory that its goroutines
+// and their channels bring along from the other core, and saves the victim tens of nanoseconds. Nobody can see beforehand
+// how long a goroutine will run, so it is seen afterwards: when the thief's P has nothing more to do, the theft is judged
+// by how long it lasted. One that was worth nothing is a failure as in "Wake-ups that find nothing" (schedule.c), and
+// for a while, twice as long each time, nobody touches that P's ring, nor is kept awake by it. If it stands still
+// meanwhile, sysmon ends the while.
+#include "sched/runq.h"
+#include "sched/sched.h"
+
+/* How long a runnext must have stood on a P that does not switch before a thief takes it. A switch takes
+ * 10 ns, waking the thief took thousands: the owner must be busy with something else. */
+#define RUNNEXT_GRACE 20000 /* ns */
+#define STEAL_ROUNDS 4
+/* "Thefts that are worth nothing": it lasted for so long, or for some time with goroutines that ran for so long each. */
+#define WORTH_IN_ANY_CASE 500000 /* ns */
+#define WORTH_LEAST 10000        /* ns */
+#define WORTH_EACH 500           /* ns */
+#define SHY_FIRST 50000          /* ns */
+#define SHY_SHIFTS 10
+#define SHY_UNSEIZED 500000 /* ns */
+#define BACKOFF_MAX 14
+
+/* Half of vp's ring to pp's; returns the last one. The caller owns both. */
+static struct g *steal_half(struct p *pp, struct p *vp)
+{
+    uint32_t n = runq_length(vp);
+    n -= n / 2;
+    if (n > runq_limit)
+        n = runq_limit;
+    struct g *gp = NULL;
+    while (n-- > 0) {
+        gp = runq_pop(vp);
+        if (n > 0)
+            runq_push(pp, gp);
+    }
+    return gp;
+}
+
+void theft_begin(struct p *pp, struct p *by)
+{
+    pp->theft_by = by;
+    pp->theft_when = os_now();
+    pp->theft_tick = load_relaxed(&pp->tick);
+}
+
+void woken_in_vain(struct p *by)
+{
+    uint32_t backoff = load_relaxed(&by->wake_backoff);
+    store_relaxed(&by->wake_backoff, backoff < BACKOFF_MAX ? backoff + 1 : BACKOFF_MAX);
+}
+
+static void be_shy_of(struct p *vp, int64_t now)
+{
+    uint32_t shy = load_relaxed(&vp->shy);
+    store_relaxed(&vp->shy_until, now + ((int64_t)SHY_FIRST << shy));
+    if (shy < SHY_SHIFTS)
+        store_relaxed(&vp->shy, shy + 1);
+}
+
+void theft_judge(struct p *pp)
+{
+    struct p *by = pp->theft_by;
+    int64_t now = os_now(), lasted = now - pp->theft_when;
+    int64_t runs = (int64_t)(load_relaxed(&pp->tick) - pp->theft_tick);
+    pp->theft_by = NULL;
+    /* TSan sees races between Ps only: there all thefts are worth it. */
+    if (HAVE_TSAN || lasted >= WORTH_IN_ANY_CASE || (lasted >= WORTH_LEAST && lasted >= runs * WORTH_EACH)) {
+        store_relaxed(&by->wake_backoff, 0);
+        store_relaxed(&by->shy, 0);
+    } else {
+        woken_in_vain(by);
+        be_shy_of(by, now);
+    }
+}
+
+/* vp's runnext, if vp does not look like running it soon. */
+static struct g *steal_next(struct p *vp)
+{
+    struct g *next = load_relaxed(&vp->runnext);
+    uint64_t tick = load_relaxed(&vp->tick);
+    int64_t until = os_now() + RUNNEXT_GRACE;
+    if (!next)
+        return NULL;
+    if (load_relaxed(&vp->m))
+        do {
+            for (int i = 0; i < 32; i++)
+                arch_pause();
+            if (load_relaxed(&vp->tick) != tick || load_relaxed(&vp->runnext) != next)
+                return NULL;
+        } while (os_now() < until);
+    struct g *gp = NULL;
+    if (lock_try(&vp->lock)) {
+        if (p_seize(vp)) {
+            if (load_relaxed(&vp->tick) == tick)
+                gp = runq_pop_next(vp);
+            p_unseize(vp);
+        }
+        lock_release(&vp->lock);
+    }
+    return gp;
+}
+
+struct g *steal(struct m *mp, struct p *pp)
+{
+    uint32_t count = load_acquire(&sched.p_count); /* pairs with the release in p_new_locked */
+    for (int round = 0; round < STEAL_ROUNDS; round++) {
+        bool last = round == STEAL_ROUNDS - 1;
+        int64_t now = os_now();
+        pp->random = pp->random * 1664525 + 1013904223; /* Numerical Recipes' generator */
+        uint32_t start = (pp->random >> 8) % count;
+        for (uint32_t i = 0; i < count; i++) {
+            struct p *vp = load_acquire(&sched.ps[(start + i) % count]);
+            if (vp == pp)
+                continue;
+            struct g *gp = NULL;
+            if (last && load_relaxed(&vp->timers.next) != TIME_NEVER &&
+                load_relaxed(&vp->timers.next) <= now && lock_try(&vp->lock)) {
+                if (p_seize(vp)) {
+                    timer_run_due(mp, vp, now);
+                    p_unseize(vp);
+                }
+                lock_release(&vp->lock);
+                gp = runq_pop_next(pp);
+                if (!gp)
+                    gp = runq_pop(pp);
+                if (gp)
+                    return gp;
+            }
+            if (runq_length(vp) > 0 && now >= load_relaxed(&vp->shy_until) && lock_try(&vp->lock)) {
+                if (p_seize(vp)) {
+                    gp = steal_half(pp, vp);
+                    p_unseize(vp);
+                } else {
+                    /* It is in sections all the time: it switches fast, or faults, or has no processor. */
+                    store_relaxed(&vp->shy_until, now + SHY_UNSEIZED);
+                }
+                lock_release(&vp->lock);
+                if (gp) {
+                    bump_owner(&pp->steals, 1);
+                    theft_begin(pp, vp);
+                }
+            }
+            if (!gp && last && load_relaxed(&vp->runnext))
+                gp = steal_next(vp);
+            if (gp)
+                return gp;
+        }
+        section_poll(mp);
+        if (!mp->p)
+            return NULL;
+    }
+    return NULL;
+}
