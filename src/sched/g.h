@@ -72,27 +72,28 @@ struct g {
             } args;
         } start;
         struct {
+            /* A wait touches the first two cache lines of a G, and no more. */
             struct timer timer;       /* of go_sleep, and of waits with a deadline */
             void *sp;                 /* saved context; valid while on_cpu is 0 and not running */
-            struct stack *stack;      /* NULL for main and plain threads */
-            /* What begins as zero is together, see g_init_run. */
+            int64_t wait_since;       /* coarse time of parking */
             _Atomic uint32_t on_cpu;  /* 1 from being picked until its context is saved: release by the
                                          M that left it, acquire by the one that picks it up */
-            uint32_t lock_count;      /* go_lock_thread minus go_unlock_thread; itself */
+            _Atomic int32_t wait_result; /* 0, or why nobody woke it; by whoever claims its token */
+            _Atomic bool cancellable; /* the present wait; itself, before the token */
             uint32_t block_depth;     /* go_block_enter minus go_block_leave; itself */
+
+            struct stack *stack;      /* NULL for main and plain threads */
+            uint32_t lock_count;      /* go_lock_thread minus go_unlock_thread; itself */
             uint32_t local_count;
             struct deferred *defers;  /* itself */
             void **locals;            /* itself */
             struct scope_entry *entered; /* go_scope_enter without leave, the last one first; itself */
             _Atomic uint32_t wake;    /* plain threads: the futex they sleep on */
             _Atomic uint32_t shield;  /* go_shield_begin minus go_shield_end; itself, read by cancellers */
-
             struct m *locked_m;       /* under G_LOCKED */
-            int64_t wait_since;       /* coarse time of parking */
             _Atomic int64_t wait_until; /* when `timer` shall end the wait; itself, before timer.ticket */
+
             struct g *scope_next, *scope_prev; /* the list of its scope; under the scope's lock */
-            _Atomic int32_t wait_result; /* 0, or why nobody woke it; by whoever claims its token */
-            _Atomic bool cancellable; /* the present wait; itself, before the token */
             void *fiber;              /* sanitizers' idea of this stack */
             void *fake_stack;
         } run;
@@ -102,6 +103,7 @@ struct g {
 _Static_assert(offsetof(struct g, stack_args) == G_STACK_ARGS, "g_offsets.h");
 _Static_assert(offsetof(struct g, start.timer_when) == offsetof(struct g, run.timer.when),
                "the armed state of a timer survives the change from start to run and back");
+_Static_assert(offsetof(struct g, run.stack) == 2 * CACHE_LINE, "what a wait touches");
 #ifdef __x86_64__
 _Static_assert(sizeof(struct g) == 256, "ten million queued launches are counted in these bytes");
 #endif

@@ -25,15 +25,15 @@
 
 typedef uint64_t vector __attribute__((__vector_size__(16), __may_alias__));
 
-static always_inline void copy_integer(struct arch_args *to, const struct arch_args *from, size_t i)
+static always_inline void copy_integer(uint64_t *to, const uint64_t *from)
 {
-    to->integer[i] = from->integer[i];
+    *to = *from;
     compiler_barrier(); /* or two become one */
 }
 
-static always_inline void copy_vector(struct arch_args *to, const struct arch_args *from, size_t i)
+static always_inline void copy_vector(struct arch_vector *to, const struct arch_vector *from)
 {
-    *(vector *)(void *)&to->vector[i] = *(const vector *)(const void *)&from->vector[i];
+    *(vector *)(void *)to = *(const vector *)(const void *)from;
 }
 
 /*
@@ -46,18 +46,20 @@ static always_inline void copy_registers(struct arch_args *to, const struct arch
 {
     if (site->integer_regs == 0)
         return; /* then there are no arguments at all */
-    copy_integer(to, from, 0);
-    copy_integer(to, from, 1);
-    copy_vector(to, from, 0);
-    copy_vector(to, from, 1);
+#pragma GCC unroll 2
+    for (size_t i = 0; i < array_length(to->first_integer); i++)
+        copy_integer(&to->first_integer[i], &from->first_integer[i]);
+#pragma GCC unroll 2
+    for (size_t i = 0; i < array_length(to->first_vector); i++)
+        copy_vector(&to->first_vector[i], &from->first_vector[i]);
     if (site->integer_regs <= 2)
         return;
 #pragma GCC unroll 8
-    for (size_t i = 2; i < array_length(to->integer); i++)
-        copy_integer(to, from, i);
+    for (size_t i = 0; i < array_length(to->integer); i++)
+        copy_integer(&to->integer[i], &from->integer[i]);
 #pragma GCC unroll 8
-    for (size_t i = 2; i < array_length(to->vector); i++)
-        copy_vector(to, from, i);
+    for (size_t i = 0; i < array_length(to->vector); i++)
+        copy_vector(&to->vector[i], &from->vector[i]);
 }
 
 /* Small, and a multiple of eight: worth more than a call of memcpy. */
@@ -202,7 +204,7 @@ void newproc_internal(struct m *mp, void (*fn)(void *), void *arg, const struct 
     gp->name = NULL;
     gp->scope = NULL;
     gp->start.fn = (void (*)(void))(uintptr_t)fn;
-    gp->start.args.regs.integer[0] = (uint64_t)(uintptr_t)arg;
+    gp->start.args.regs.first_integer[0] = (uint64_t)(uintptr_t)arg;
     struct p *pp = mp->p;
     if (unlikely(!pp)) {
         gp->id = atomic_fetch_add_explicit(&sched.id_batches, 1, memory_order_relaxed) * ID_BATCH;
@@ -242,7 +244,8 @@ void (*newproc_begin(struct g *gp, struct arch_args *regs, void *words))(void)
     struct stack *s = mp->starting;
     g_init_run(gp);
     gp->run.stack = s;
-    gp->run.fiber = mp->starting_fiber;
+    if (HAVE_TSAN || HAVE_ASAN)
+        gp->run.fiber = mp->starting_fiber;
     if (unlikely(s->flags & STACK_CANARY))
         store_relaxed(&gp->flags, load_relaxed(&gp->flags) | G_CANARY);
     store_relaxed(&gp->status, G_RUNNING);

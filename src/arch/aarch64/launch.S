@@ -2,7 +2,10 @@
 // The two ends of a go statement on AArch64: capturing the call, and making it. See arch.h.
 #include "sched/g_offsets.h"
 
-#define INTEGER(n) (8 * (n))
+// struct arch_args: registers 0 and 1, and those from 2 on.
+#define FIRST_INTEGER 0
+#define FIRST_VECTOR 16
+#define INTEGER(n) (32 + 8 * (n))
 #define VECTOR(n) (64 + 16 * (n))
 #define ARGS_SIZE 192
 
@@ -23,11 +26,11 @@ go_newproc_capture:
 	.cfi_rel_offset x29, 0
 	.cfi_rel_offset x30, 8
 	mov	x29, sp
-	stp	x0, x1, [sp, #16 + INTEGER(0)]
+	stp	x0, x1, [sp, #16 + FIRST_INTEGER]
 	stp	x2, x3, [sp, #16 + INTEGER(2)]
 	stp	x4, x5, [sp, #16 + INTEGER(4)]
 	stp	x6, x7, [sp, #16 + INTEGER(6)]
-	stp	q0, q1, [sp, #16 + VECTOR(0)]
+	stp	q0, q1, [sp, #16 + FIRST_VECTOR]
 	stp	q2, q3, [sp, #16 + VECTOR(2)]
 	stp	q4, q5, [sp, #16 + VECTOR(4)]
 	stp	q6, q7, [sp, #16 + VECTOR(6)]
@@ -63,11 +66,11 @@ goroutine_entry:
 	mov	x2, x20
 	bl	newproc_begin
 	mov	x16, x0
-	ldp	x0, x1, [sp, #INTEGER(0)]
+	ldp	x0, x1, [sp, #FIRST_INTEGER]
 	ldp	x2, x3, [sp, #INTEGER(2)]
 	ldp	x4, x5, [sp, #INTEGER(4)]
 	ldp	x6, x7, [sp, #INTEGER(6)]
-	ldp	q0, q1, [sp, #VECTOR(0)]
+	ldp	q0, q1, [sp, #FIRST_VECTOR]
 	ldp	q2, q3, [sp, #VECTOR(2)]
 	ldp	q4, q5, [sp, #VECTOR(4)]
 	ldp	q6, q7, [sp, #VECTOR(6)]

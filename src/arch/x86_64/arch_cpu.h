@@ -2,10 +2,12 @@
 #pragma once
 
 struct arch_args {
-    uint64_t integer[6];
-    struct {
+    uint64_t first_integer[2];
+    struct arch_vector {
         uint64_t half[2];
-    } vector[8];
+    } first_vector[2];
+    uint64_t integer[4];
+    struct arch_vector vector[6];
 };
 _Static_assert(sizeof(struct arch_args) == 176, "launch.S");
 

@@ -2,7 +2,10 @@
 // The two ends of a go statement on x86-64: capturing the call, and making it. See arch.h.
 #include "sched/g_offsets.h"
 
-#define INTEGER(n) (8 * (n))
+// struct arch_args: registers 0 and 1, and those from 2 on.
+#define FIRST_INTEGER(n) (8 * (n))
+#define FIRST_VECTOR(n) (16 + 16 * (n))
+#define INTEGER(n) (32 + 8 * (n))
 #define VECTOR(n) (48 + 16 * (n))
 #define ARGS_SIZE 176
 
@@ -18,14 +21,14 @@ go_newproc_capture:
 	endbr64
 	subq	$(ARGS_SIZE + 8), %rsp		// with the return address a multiple of 16
 	.cfi_adjust_cfa_offset ARGS_SIZE + 8
-	movq	%rdi, INTEGER(0)(%rsp)
-	movq	%rsi, INTEGER(1)(%rsp)
+	movq	%rdi, FIRST_INTEGER(0)(%rsp)
+	movq	%rsi, FIRST_INTEGER(1)(%rsp)
 	movq	%rdx, INTEGER(2)(%rsp)
 	movq	%rcx, INTEGER(3)(%rsp)
 	movq	%r8, INTEGER(4)(%rsp)
 	movq	%r9, INTEGER(5)(%rsp)
-	movaps	%xmm0, VECTOR(0)(%rsp)
-	movaps	%xmm1, VECTOR(1)(%rsp)
+	movaps	%xmm0, FIRST_VECTOR(0)(%rsp)
+	movaps	%xmm1, FIRST_VECTOR(1)(%rsp)
 	movaps	%xmm2, VECTOR(2)(%rsp)
 	movaps	%xmm3, VECTOR(3)(%rsp)
 	movaps	%xmm4, VECTOR(4)(%rsp)
@@ -60,14 +63,14 @@ goroutine_entry:
 	movq	%rdx, %rbp
 	call	newproc_begin
 	movq	%rax, %r11
-	movq	INTEGER(0)(%rsp), %rdi
-	movq	INTEGER(1)(%rsp), %rsi
+	movq	FIRST_INTEGER(0)(%rsp), %rdi
+	movq	FIRST_INTEGER(1)(%rsp), %rsi
 	movq	INTEGER(2)(%rsp), %rdx
 	movq	INTEGER(3)(%rsp), %rcx
 	movq	INTEGER(4)(%rsp), %r8
 	movq	INTEGER(5)(%rsp), %r9
-	movaps	VECTOR(0)(%rsp), %xmm0
-	movaps	VECTOR(1)(%rsp), %xmm1
+	movaps	FIRST_VECTOR(0)(%rsp), %xmm0
+	movaps	FIRST_VECTOR(1)(%rsp), %xmm1
 	movaps	VECTOR(2)(%rsp), %xmm2
 	movaps	VECTOR(3)(%rsp), %xmm3
 	movaps	VECTOR(4)(%rsp), %xmm4
