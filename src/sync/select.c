@@ -53,9 +53,14 @@ struct sel {
     struct waiter *fired;         /* the one that was completed */
 };
 
+static always_inline bool is_channel_case(const go_case *k)
+{
+    return k->kind_ == GO_CASE_SEND_KIND_ || k->kind_ == GO_CASE_RECV_KIND_;
+}
+
 static always_inline bool has_channel(const go_case *k)
 {
-    return (k->kind_ == GO_CASE_SEND_KIND_ || k->kind_ == GO_CASE_RECV_KIND_) && k->chan_;
+    return is_channel_case(k) && k->chan_;
 }
 
 static always_inline bool has_descriptor(const go_case *k)
@@ -210,6 +215,31 @@ static int64_t due(struct sel *s, const go_case *k)
     return k->time_ < TIME_NEVER - s->start ? s->start + k->time_ : TIME_NEVER;
 }
 
+static always_inline bool channel_can(struct go_channel *c, bool send)
+{
+    uint32_t count = load_relaxed(&c->count);
+    return (send ? count < c->capacity : count > 0) || queue_waits(send ? &c->recvq : &c->sendq) || (c->flags & CHAN_CLOSED);
+}
+
+/* The same of a case without a channel; *poll counts the descriptors. */
+static noinline bool other_can(struct sel *s, const go_case *k, int64_t now, uint32_t *poll)
+{
+    switch (k->kind_) {
+    case GO_CASE_AFTER_:
+    case GO_CASE_UNTIL_: {
+        int64_t when = due(s, k);
+        if (when < s->until)
+            s->until = when;
+        return when <= now;
+    }
+    case GO_CASE_READABLE_:
+    case GO_CASE_WRITABLE_:
+        return s->polls[(*poll)++].result == NETPOLL_LOOK;
+    default:
+        return false;
+    }
+}
+
 /* A case that can run, drawn from all of them; -1 if there is none. */
 static always_inline int32_t look(struct m *mp, struct sel *s)
 {
@@ -225,31 +255,11 @@ static always_inline int32_t look(struct m *mp, struct sel *s)
     for (uint32_t i = 0; i < s->n; i++) {
         go_case *k = &s->cases[i];
         struct go_channel *c = k->chan_;
-        bool can = false;
-        int64_t when;
-        switch (k->kind_) {
-        case GO_CASE_SEND_KIND_:
-            can = c && (load_relaxed(&c->count) < c->capacity || queue_waits(&c->recvq) ||
-                        (c->flags & CHAN_CLOSED));
-            break;
-        case GO_CASE_RECV_KIND_:
-            can = c && (load_relaxed(&c->count) > 0 || queue_waits(&c->sendq) ||
-                        (c->flags & CHAN_CLOSED));
-            break;
-        case GO_CASE_AFTER_:
-        case GO_CASE_UNTIL_:
-            when = due(s, k);
-            can = when <= now;
-            if (when < s->until)
-                s->until = when;
-            break;
-        case GO_CASE_READABLE_:
-        case GO_CASE_WRITABLE_:
-            can = s->polls[poll++].result == NETPOLL_LOOK;
-            break;
-        default:
-            break;
-        }
+        bool can;
+        if (likely(is_channel_case(k)))
+            can = c && channel_can(c, k->kind_ == GO_CASE_SEND_KIND_);
+        else
+            can = other_can(s, k, now, &poll);
         if (can) {
             /* Without a branch, which would be mispredicted as often as not. */
             bool this_one = draw(mp, &random, ++can_run) == 0;
@@ -537,14 +547,15 @@ GO_EXPORT int go_selectv(go_case *cases, size_t n)
     bool ours = true;
     for (uint32_t i = 0; i < n; i++) {
         go_case *k = &cases[i];
-        switch (k->kind_) {
-        case GO_CASE_SEND_KIND_:
-        case GO_CASE_RECV_KIND_:
-            if (k->chan_) {
+        struct go_channel *c = k->chan_;
+        if (likely(is_channel_case(k))) {
+            if (c) {
                 s.channels++;
-                ours &= load_relaxed(&k->chan_->bias) == mp->p;
+                ours &= load_relaxed(&c->bias) == mp->p;
             }
-            break;
+            continue;
+        }
+        switch (k->kind_) {
         case GO_CASE_DEFAULT_:
             if (s.default_case < 0)
                 s.default_case = (int32_t)i;
