@@ -15,12 +15,15 @@
 #define ECANCELED 125
 #define ETIMEDOUT 110
 
+static void deadline_fire(struct m *mp, struct timer *t);
+
 static void make(void *arg)
 {
     struct go_scope *s = calloc(1, sizeof *s);
     if (!s)
         fatal("out of memory: no room for a scope");
     s->lock = (struct lock)LOCK_INIT(RANK_SCOPE);
+    s->deadline.fire = deadline_fire; /* for good: a firing that is late by a life still reads it */
     *(struct go_scope **)arg = s;
 }
 
@@ -195,7 +198,6 @@ GO_EXPORT void go_scope_deadline(go_scope *s, go_time when)
     } else if (when != TIME_NEVER && load_relaxed(&s->cause) == 0) {
         s->armed = true;
         s->due = when;
-        s->deadline.fire = deadline_fire;
         timer_set_on(pp, &s->deadline, when);
     }
     lock_release(&scopes.lock);
