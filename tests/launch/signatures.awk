@@ -78,7 +78,7 @@ BEGIN {
     for (size = 1; size <= most; size++) {
         printf "struct s%d { unsigned char c[%d]; };\n", size, size
         printf "static struct s%d make%d(int k) { struct s%d s; for (int i = 0; i < %d; i++) s.c[i] = (unsigned char)(k + 3 * i); return s; }\n", size, size, size, size
-        printf "static bool is%d(struct s%d s, int k) { struct s%d t = make%d(k); return memcmp(&s, &t, sizeof s) == 0; }\n", size, size, size, size
+        printf "static __attribute__((unused)) bool is%d(struct s%d s, int k) { struct s%d t = make%d(k); return memcmp(&s, &t, sizeof s) == 0; }\n", size, size, size, size
         add("struct s" size, "make" size "(K)", "is" size "(v, K)")
     }
     print "static __attribute__((noinline)) long sum9(long a, long b, long c, long d, long e, long f, long g, long h, long i)"
