@@ -26,7 +26,7 @@
 static always_inline void prefetch(const void *address, size_t size)
 {
     for (size_t at = 0; at < size; at += CACHE_LINE)
-        __builtin_prefetch((const char *)address + at);
+        __builtin_prefetch((const void *)((uintptr_t)address + at));
 }
 
 #if defined(__SANITIZE_THREAD__)

@@ -135,11 +135,13 @@ READS_OTHERS static noinline void list_one(struct g *gp, void *arg)
     f.count = f.elided = 0;
     bool held = status == G_WAITING || status == G_RUNNABLE;
     /* Acquire: pairs with the release in switch_done; the context is saved. */
-    held = held && load_acquire(&gp->run.on_cpu) == 0 && gp->run.sp;
+    held = held && load_acquire(&gp->run.on_cpu) == 0;
+    void *sp = held ? gp->run.sp : NULL;
+    held = sp && load_acquire(&gp->status) == status; /* where the world has not stopped, it may be an argument by now */
     uint64_t hash = mix(mix((uintptr_t)key.site, key.reason), (uint64_t)key.status << 8 | key.flags);
     bool walk = l->unwound < UNWIND_MOST;
     if (held && walk) {
-        unwind_parked(&f, gp->run.sp);
+        unwind_parked(&f, sp);
         l->unwound++;
         key.trim = true;
     } else if (status == G_RUNNING || (!held && status != G_NEW)) {

@@ -116,6 +116,7 @@ static always_inline void g_init_run(struct g *gp)
 {
     gp->run.stack = NULL;
     store_relaxed(&gp->run.timer.ticket, 0); /* it was an argument, which a late time_up must not take for a ticket */
+    gp->run.wait_since = 0; /* so was this, which the figures take for the beginning of a wait */
     store_relaxed(&gp->run.on_cpu, 1);
     gp->run.lock_count = 0;
     gp->run.block_depth = 0;

@@ -222,24 +222,31 @@ static void start_new(void *arg)
     start->error = m_start_thread(mp);
 }
 
-bool m_start(struct p *pp, bool spinning, struct p *woken_by)
+/* Under sched.lock, which it releases if it is true: an idle M, if there is one, gets pp. */
+static bool m_start_idle(struct p *pp, bool spinning, struct p *woken_by)
 {
-    lock_take(&sched.lock);
     struct m *mp = sched.idle_ms;
+    if (!mp)
+        return false;
     /* Not the timekeeper or the poller if there is another. */
     for (struct m *other = mp; other; other = other->link)
         if (other != sched.timekeeper && other != load_relaxed(&sched.poller)) {
             mp = other;
             break;
         }
-    if (mp) {
-        mp->spinning = spinning;
-        mp->woken_by = woken_by;
-        bool polls = m_wake_locked(mp, pp);
-        lock_release(&sched.lock);
-        m_rouse(mp, polls);
+    mp->spinning = spinning;
+    mp->woken_by = woken_by;
+    bool polls = m_wake_locked(mp, pp);
+    lock_release(&sched.lock);
+    m_rouse(mp, polls);
+    return true;
+}
+
+bool m_start(struct p *pp, bool spinning, struct p *woken_by)
+{
+    lock_take(&sched.lock);
+    if (m_start_idle(pp, spinning, woken_by))
         return true;
-    }
     lock_release(&sched.lock);
     struct start start = { .p = pp, .spinning = spinning, .woken_by = woken_by };
     system_stack_call(start_new, &start);
@@ -247,13 +254,16 @@ bool m_start(struct p *pp, bool spinning, struct p *woken_by)
         return true;
     /* No thread to be had. Those there are go on; sysmon tries again while work waits, and gives up
      * with a message when none of them runs. */
-    if (spinning)
-        atomic_fetch_sub_explicit(&sched.spinning, 1, memory_order_relaxed);
     bool due = false;
     int64_t now = os_now();
     for (uint32_t i = 0, count = load_acquire(&sched.p_count); i < count && !due; i++)
         due = load_relaxed(&load_acquire(&sched.ps[i])->timers.next) <= now;
     lock_take(&sched.lock);
+    /* One that has fallen asleep meanwhile did not find this P idle, and perhaps does not poll for that reason. */
+    if (m_start_idle(pp, spinning, woken_by))
+        return true;
+    if (spinning)
+        atomic_fetch_sub_explicit(&sched.spinning, 1, memory_order_relaxed);
     sched.thread_error = start.error;
     if (runq_length(pp) == 0 && !load_relaxed(&pp->runnext) && sched.global.length == 0 && !due)
         p_idle_push_locked(pp);

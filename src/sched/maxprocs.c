@@ -48,7 +48,9 @@ void p_retire(struct p *pp)
         store_relaxed(&pp->retired, true);
     else
         p_idle_push_locked(pp); /* wanted again in the meantime */
-    struct p *idle = sched.global.length > 0 ? p_idle_pop_locked() : NULL;
+    /* Its M was perhaps the one that would have polled next. */
+    bool unpolled = netpoll_wanted() && !load_relaxed(&sched.poller);
+    struct p *idle = sched.global.length > 0 || unpolled ? p_idle_pop_locked() : NULL;
     lock_release(&sched.lock);
     lock_release(&pp->lock);
     if (idle)
@@ -116,14 +118,14 @@ static void set(void *arg)
         store_relaxed(&sched.procs, i + 1);
         p_idle_push_locked(pp);
     }
-    bool unpolled = c->n > old && netpoll_wanted() && !load_relaxed(&sched.poller); /* as long as all were busy nobody had to */
     if (c->n < old)
         store_relaxed(&sched.procs, c->n);
     for (uint32_t i = c->n; i < old; i++)
         store_relaxed(&load_relaxed(&sched.ps[i])->gone, true);
     lock_release(&sched.lock);
-    if (unpolled)
-        wake_spinning(NULL);
+    full_fence(); /* the idle Ps before netpoll_waits: see_that_one_polls looks the other way round */
+    if (c->n > old && netpoll_wanted() && !load_relaxed(&sched.poller))
+        wake_spinning(NULL); /* as long as all were busy nobody had to poll */
     for (uint32_t i = c->n; i < old; i++)
         see_retired(load_relaxed(&sched.ps[i]));
     lock_release(&change);

@@ -300,7 +300,7 @@ static void *sysmon(void *arg)
             acted |= wake_spinning(NULL);
         if (netpoll_wanted() && !load_relaxed(&sched.poller) &&
             now - load_relaxed(&netpoll_when) >= POLL_EVERY)
-            acted |= netpoll_now(NULL) > 0;
+            acted |= wake_spinning(NULL) || netpoll_now(NULL) > 0;
         retry_stranded(now);
         if (unlikely(load_acquire(&debug_pending))) /* pairs with the release of whoever set it */
             debug_work();

@@ -5,9 +5,9 @@
 //	 8  r15  16  r14  24  r13  32  r12  40  rbx  48  rbp  56  return address
 //
 // mxcsr is loaded without a look at what is there: storing it takes ten times as long as loading it on some processors, and
-// a comparison would wait for what was stored. So the status bits, which any inexact result sets, are each goroutine's
-// own, too. The x87 word is the other way round: loaded only where it differs, and compared with the very size it
-// was stored with, for a longer load behind two shorter stores waits for both.
+// a comparison would wait for what was stored. So its status bits, which any inexact result sets, are each goroutine's
+// own, too; those of the x87 unit are nobody's. The x87 word is the other way round: loaded only where it differs, and
+// compared with the very size it was stored with, for a longer load behind two shorter stores waits for both.
 
 	.text
 
