@@ -37,7 +37,7 @@ CHILD(quits_busy)
         __asm__ volatile("");
 }
 
-static volatile sig_atomic_t seen;
+static _Atomic int seen; /* handled on any thread */
 
 static void own(int signo)
 {

@@ -3,6 +3,7 @@
 #include <goroutine.h>
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -56,7 +57,7 @@ TEST(several_listeners)
     chan_unref(unbuffered);
 }
 
-static volatile sig_atomic_t handled, informed;
+static _Atomic int handled, informed; /* a signal to the process is handled on any thread */
 
 static void handler(int signo)
 {
@@ -66,7 +67,7 @@ static void handler(int signo)
 static void informed_handler(int signo, siginfo_t *info, void *context)
 {
     (void)context;
-    informed = info->si_signo == signo && info->si_pid == getpid();
+    atomic_store(&informed, info->si_signo == signo && info->si_pid == getpid() ? 1 : -1);
 }
 
 TEST(handlers_are_respected)
@@ -83,6 +84,8 @@ TEST(handlers_are_respected)
     CHECK_EQ(handled, SIGUSR1);
     kill(getpid(), SIGUSR2);
     CHECK_EQ(chan_recv(c, &signo), 1);
+    while (atomic_load(&informed) == 0)
+        go_yield(); /* the channel may be sooner than the handler on another thread */
     CHECK_EQ(informed, 1);
     go_signal_stop(c);
     sigaction(SIGUSR1, NULL, &now);
