@@ -122,7 +122,7 @@ void p_attach(struct m *mp, struct p *pp)
 {
     lock_take(&pp->lock);
     check(!load_relaxed(&pp->m) && !mp->p && load_relaxed(&mp->in) == 1);
-    store_relaxed(&pp->m, mp);
+    store_release(&pp->m, mp); /* pairs with the acquire in sysmon's look_at: mp may be new */
     mp->p = pp;
     lock_release(&pp->lock);
 }
