@@ -411,6 +411,11 @@ static void enqueue_locked(struct netpoll_waiter *w, bool at_head)
         suspect_locked(d);
 }
 
+static void waits_add(void)
+{
+    atomic_fetch_add_explicit(&netpoll_waits, 1, memory_order_release); /* pairs with the acquire in netpoll_wanted */
+}
+
 /* A plain thread waits, and no M may be there to poll. In a section. */
 static noinline void see_that_one_polls(void)
 {
@@ -448,7 +453,7 @@ int netpoll_wait(struct poll_desc *d, enum poll_side side, struct poll_seen seen
     }
     int64_t until = load_relaxed(&q->until);
     struct netpoll_waiter w = { .desc = d, .gp = gp, .side = (uint8_t)side };
-    add_relaxed(&netpoll_waits, 1);
+    waits_add();
     w.ticket = wait_arm_cancellable(gp, WAIT_IO);
     enqueue_locked(&w, *turn != TURN_FIRST);
     if (*turn == TURN_FLIGHT)
@@ -648,7 +653,7 @@ int netpoll_add(struct netpoll_waiter *w, struct g *gp, uint64_t ticket)
             : load_relaxed(&q->edge) != w->edge           ? -EAGAIN
                                                           : enlist_locked(d, w->side);
     if (r == 0) {
-        add_relaxed(&netpoll_waits, 1);
+        waits_add();
         enqueue_locked(w, false);
     }
     lock_release(&d->lock);

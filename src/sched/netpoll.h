@@ -181,7 +181,7 @@ extern _Atomic int netpoll_waits;
 
 static always_inline bool netpoll_wanted(void)
 {
-    return load_relaxed(&netpoll_waits) != 0;
+    return load_acquire(&netpoll_waits) != 0; /* pairs with the release in waits_add: the poller is open */
 }
 
 /* When somebody last polled, on os_now's clock. */
