@@ -720,8 +720,6 @@ static bool verify_due(int64_t now)
 int netpoll_now(struct m *mp)
 {
     struct netpoll_batch batch;
-    if (!load_acquire(&opened))
-        return 0;
     batch.n = os_poller_wait(batch.events, NETPOLL_BATCH, 0);
     return netpoll_deliver(mp, &batch);
 }
@@ -729,9 +727,6 @@ int netpoll_now(struct m *mp)
 void netpoll_sleep(struct netpoll_batch *batch, int64_t when)
 {
     int64_t until = when;
-    batch->n = 0;
-    if (!load_acquire(&opened)) /* pairs with the release of who opened it; we may have seen him wait, but not that yet */
-        return;
     full_fence(); /* sched.poller before suspects.first: see suspect_locked */
     if (load_relaxed(&suspects.first) && load_relaxed(&suspects.due) < until)
         until = load_relaxed(&suspects.due);

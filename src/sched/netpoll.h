@@ -189,7 +189,7 @@ extern _Atomic int64_t netpoll_when;
 
 /*
  * Looks without blocking and makes goroutines ready: at the end of the ring of mp's P, or, if mp is NULL or has no P, on the
- * global queue. On a system stack; in a section if mp is given. Returns how many.
+ * global queue. On a system stack, after netpoll_wanted; in a section if mp is given. Returns how many.
  */
 int netpoll_now(struct m *mp);
 
@@ -200,7 +200,7 @@ struct netpoll_batch {
     struct os_event events[NETPOLL_BATCH];
 };
 
-/* Sleeps until there are events, netpoll_interrupt, or `when`. For sched.poller, on a system stack. */
+/* Sleeps until there are events, netpoll_interrupt, or `when`. For sched.poller, on a system stack, after netpoll_wanted. */
 void netpoll_sleep(struct netpoll_batch *batch, int64_t when);
 
 /* Makes those ready who wait for the events; as netpoll_now. */
