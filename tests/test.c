@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "test.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -162,6 +164,45 @@ static bool named(const char *name, int argc, char **argv)
         if (strcmp(argv[i], name) == 0)
             return true;
     return argc < 2;
+}
+
+/* The next thread of this process that is not this one; 0 if there is no more. */
+static pid_t next_thread(DIR *tasks)
+{
+    for (struct dirent *e; tasks && (e = readdir(tasks)) != NULL;)
+        if (e->d_name[0] != '.' && atol(e->d_name) != syscall(SYS_gettid))
+            return (pid_t)atol(e->d_name);
+    return 0;
+}
+
+pid_t test_other_thread(void)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    pid_t other = next_thread(tasks);
+    if (other && next_thread(tasks))
+        other = 0;
+    if (tasks)
+        closedir(tasks);
+    return other;
+}
+
+long test_sleeps(pid_t except)
+{
+    long sum = 0, n;
+    char path[64], line[200];
+    DIR *tasks = opendir("/proc/self/task");
+    for (pid_t t; (t = next_thread(tasks)) != 0;) {
+        snprintf(path, sizeof path, "/proc/self/task/%d/status", (int)t);
+        FILE *f = t == except ? NULL : fopen(path, "r");
+        while (f && fgets(line, sizeof line, f))
+            if (sscanf(line, "voluntary_ctxt_switches: %ld", &n) == 1)
+                sum += n;
+        if (f)
+            fclose(f);
+    }
+    if (tasks)
+        closedir(tasks);
+    return sum;
 }
 
 int main(int argc, char **argv)

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct test {
     const char *name;
@@ -38,6 +39,12 @@ void test_skip(const char *why);
  * variable away. The list ends with NULL. Blocks the thread until the process has ended.
  */
 struct test_result test_run_child(const char *name, ...) __attribute__((sentinel));
+
+/* The only other thread of this process; 0 if there is none, or are several. */
+pid_t test_other_thread(void);
+
+/* How often the other threads of this process have gone to sleep, `except` left out too. */
+long test_sleeps(pid_t except);
 
 #define TEST_DEFINE_(name, is_child)                                                               \
     static void test_body_##name(void);                                                            \

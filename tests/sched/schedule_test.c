@@ -2,13 +2,11 @@
 // Who runs next, on which P, and that nobody who is ready is forgotten.
 #include <goroutine.h>
 
-#include <dirent.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "test.h"
@@ -457,28 +455,6 @@ TEST(sleeps_are_not_cut_short_by_earlier_waits)
     go_waitgroup_wait(&running);
 }
 
-/* How often the other threads have gone to sleep: when all rest in the kernel, the number stays. */
-static long sleeps(void)
-{
-    long sum = 0, n;
-    char path[300], line[200];
-    DIR *tasks = opendir("/proc/self/task");
-    for (struct dirent *e; tasks && (e = readdir(tasks)) != NULL;) {
-        if (e->d_name[0] == '.' || atol(e->d_name) == syscall(SYS_gettid))
-            continue;
-        snprintf(path, sizeof path, "/proc/self/task/%s/status", e->d_name);
-        FILE *f = fopen(path, "r");
-        while (f && fgets(line, sizeof line, f))
-            if (sscanf(line, "voluntary_ctxt_switches: %ld", &n) == 1)
-                sum += n;
-        if (f)
-            fclose(f);
-    }
-    if (tasks)
-        closedir(tasks);
-    return sum;
-}
-
 static void *observes(void *arg)
 {
     (void)arg;
@@ -486,9 +462,9 @@ static void *observes(void *arg)
     /* sysmon rests about a second after the last goroutine did. */
     for (int i = 0; i < 30 && !quiet; i++) {
         usleep(200000);
-        long before = sleeps();
+        long before = test_sleeps(0);
         usleep(300000);
-        quiet = sleeps() == before;
+        quiet = test_sleeps(0) == before; /* they all rest in the kernel */
     }
     puts(quiet ? "quiet" : "busy");
     fflush(stdout);
