@@ -13,7 +13,8 @@
 // The nasty race. An M in its section may wait for its own P's lock, to give the P away, while the lock is held here and
 // the section is waited for: neither would go on. So a P that cannot be seized is let go of and tried again. For the
 // lock of a P that is not its own an M waits only when it has none (p_attach), and such an M is not waited for here.
-// In any case all of it ends after `patience`.
+// A dying process gives up after its `patience`, for somebody may have died inside a section. Others wait for as long as it takes an
+// M to leave its section, which on a loaded machine has been more than a second.
 //
 // The locks are taken without the note that the checker of the lock order keeps: a report may begin with any lock held.
 #include "sched/world.h"
@@ -22,7 +23,7 @@
 #include "sched/sched.h"
 #include "sched/section.h"
 
-#define PATIENCE 1000000000ll /* ns */
+#define FOR_EVER (INT64_MAX / 2)
 
 static _Atomic uint32_t busy;          /* 1: somebody stops the world */
 static bool held[PROCS_MAX];           /* P's lock is held by world_stop; by whoever has `busy` */
@@ -104,7 +105,7 @@ struct call {
 static void call(void *arg)
 {
     struct call *c = arg;
-    world_stop(c->mp, PATIENCE);
+    world_stop(c->mp, FOR_EVER);
     c->fn(c->mp, c->arg);
     world_start();
 }

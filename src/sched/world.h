@@ -17,7 +17,7 @@ bool world_stop(struct m *mp, int64_t patience);
 void world_start(void);
 
 /* All of it for an ordinary function: stops the world, calls fn(mp, arg) on a system stack, and starts it again. Outside
- * of a section, with any stack; does not park. */
+ * of a section, with any stack; does not park. Waits for as long as some M is in a section. */
 void world_call(void (*fn)(struct m *mp, void *arg), void *arg);
 
 /* The M that runs gp, its thread's id in *tid; NULL if none does. In a stopped world. */

@@ -10,7 +10,7 @@
 #include "json.h"
 #include "test.h"
 
-static char text[8 << 20];
+static char text[64 << 20];
 
 static const char *dump(void)
 {
