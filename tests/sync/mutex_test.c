@@ -3,6 +3,7 @@
 #include <goroutine.h>
 
 #include <pthread.h>
+#include <sched.h>
 
 #include "test.h"
 
@@ -203,6 +204,40 @@ TEST(many_mutexes)
     go_waitgroup_wait(&wg);
     for (int i = 0; i < N; i++)
         CHECK_EQ(ms[i].state, 0);
+}
+
+static go_mutex meeting_lock;
+static int meeting, met;
+
+/* The two threads come to the lock at the same moment, and hold it for as long as the other may take to come. */
+static void *meets(void *meetings)
+{
+    for (int i = 1; i <= (int)(intptr_t)meetings; i++) {
+        __atomic_fetch_add(&meeting, 1, __ATOMIC_ACQ_REL);
+        while (__atomic_load_n(&meeting, __ATOMIC_ACQUIRE) < 2 * i)
+            sched_yield();
+        go_mutex_lock(&meeting_lock);
+        for (volatile int held = i % 128; held > 0;)
+            held--;
+        go_mutex_unlock(&meeting_lock);
+        __atomic_fetch_add(&met, 1, __ATOMIC_ACQ_REL);
+        while (__atomic_load_n(&met, __ATOMIC_ACQUIRE) < 2 * i)
+            sched_yield();
+    }
+    return NULL;
+}
+
+/* One may come to wait in the middle of an unlock that has seen nobody, and there is no later unlock to wake it. With one P, for
+ * then nobody spins before it waits. */
+TEST(no_newcomer_is_left)
+{
+    pthread_t threads[2];
+    void *meetings = (void *)(intptr_t)(20000 / SLOW);
+    for (int i = 0; i < 2; i++)
+        REQUIRE(pthread_create(&threads[i], NULL, meets, meetings) == 0);
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    CHECK_EQ(meeting_lock.state, 0);
 }
 
 CHILD(unlock_unlocked)
