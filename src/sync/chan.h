@@ -23,11 +23,15 @@ struct waiter {
     struct waiter *next, *prev; /* a ring, in order of arrival */
     struct g *g;
     uint64_t ticket;
-    void *value;            /* to send from, or to receive into; NULL: nobody wants it. Constant */
+    void *value;            /* to send from, or to receive into; NULL: nobody wants it. Constant while it is queued */
     struct waiter **fired;  /* select: where to say which case it was; else NULL */
     int result;             /* by whoever claims the ticket; read after the wake-up */
     bool sole;              /* the ticket is known on this queue only: who holds the channel has it, without a claim */
     _Atomic bool queued;    /* cleared by who claims it, before the wake-up, or by its owner */
+    /* select's own notes */
+    uint16_t case_no;       /* which of its cases this is */
+    uint16_t own_first;     /* of its waiters that stand one behind the other on one queue: the number of the first */
+    uint16_t own_before;    /* and how many are before this one */
 };
 
 enum chan_flags {

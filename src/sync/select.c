@@ -16,7 +16,7 @@
 //
 // By chance
 //   - Among those that can run at once: the k-th found replaces the one chosen so far with probability 1/k.
-//   - Among cases of one channel that is completed by others: entries are queued in a random order.
+//   - Among cases that wait in one direction on one channel, which others complete: in the same way, which of them stands first.
 //   - Descriptors and points in time do not claim for a certain case: after the wake-up the choice is made among all that
 //     can run.
 //
@@ -47,7 +47,6 @@ struct sel {
     struct go_channel **locked;   /* [channels]: those whose locks are held, in order */
     uint32_t locked_count;
     struct waiter *waiters;       /* [channels] */
-    uint16_t *order;              /* [channels]: case numbers, shuffled */
     struct netpoll_waiter *polls; /* [descriptors], in the order of their cases */
     uint32_t polls_added;         /* of these, how many are to be removed again */
     struct waiter *fired;         /* the one that was completed */
@@ -306,32 +305,48 @@ static always_inline int finished(go_case *k, uint32_t i, int result)
 
 /* --- waiting --- */
 
+/* w, behind another one of the same select, changes places with the first of them, or not. */
+static noinline void draw_first(struct m *mp, struct sel *s, struct waiter *w)
+{
+    w->own_first = w->prev->own_first;
+    w->own_before = (uint16_t)(w->prev->own_before + 1);
+    uint32_t random = chance(mp);
+    if (draw(mp, &random, w->own_before + 1u) > 0)
+        return;
+    struct waiter *first = &s->waiters[w->own_first];
+    void *value = first->value;
+    uint16_t case_no = first->case_no;
+    first->value = w->value;
+    first->case_no = w->case_no;
+    w->value = value;
+    w->case_no = case_no;
+}
+
 /* All channels held: queues on each, and leaves them. */
 static always_inline void queue_all(struct m *mp, struct sel *s)
 {
     struct g *gp = mp->cur;
-    uint32_t n = 0, random = chance(mp);
-    for (uint32_t i = 0; i < s->n; i++)
-        if (has_channel(&s->cases[i])) {
-            uint32_t j = draw(mp, &random, n + 1);
-            s->order[n] = (uint16_t)i;
-            uint16_t other = s->order[j];
-            s->order[j] = (uint16_t)i;
-            s->order[n++] = other;
-        }
+    uint32_t channels = s->channels, n = 0;
     s->fired = NULL;
-    uint64_t ticket = wait_arm_cancellable(gp, n || s->times || s->descriptors ? WAIT_SELECT : WAIT_FOREVER);
-    bool sole = n == 1 && !s->times && !s->descriptors && !gp->scope;
-    for (uint32_t i = 0; i < n; i++) {
-        go_case *k = &s->cases[s->order[i]];
-        struct waiter *w = &s->waiters[i];
+    uint64_t ticket = wait_arm_cancellable(gp, channels || s->times || s->descriptors ? WAIT_SELECT : WAIT_FOREVER);
+    bool sole = channels == 1 && !s->times && !s->descriptors && !gp->scope;
+    for (uint32_t i = 0; n < channels; i++) {
+        go_case *k = &s->cases[i];
+        if (unlikely(!has_channel(k)))
+            continue;
+        struct waiter *w = &s->waiters[n];
         bool send = k->kind_ == GO_CASE_SEND_KIND_;
         w->g = gp;
         w->ticket = ticket;
         w->value = send ? (void *)(uintptr_t)k->from_ : k->to_;
         w->fired = &s->fired;
         w->sole = sole;
+        w->case_no = (uint16_t)i;
+        w->own_first = (uint16_t)n++;
+        w->own_before = 0;
         queue_push(send ? &k->chan_->sendq : &k->chan_->recvq, w);
+        if (unlikely(w->prev != w) && w->prev->g == gp && w->prev->ticket == ticket)
+            draw_first(mp, s, w);
     }
     leave(mp, s);
 }
@@ -342,7 +357,7 @@ static always_inline struct m *withdraw_all(struct m *mp, struct sel *s)
         struct waiter *w = &s->waiters[i];
         if (!load_acquire(&w->queued)) /* whoever claimed w has cleared it before the wake-up */
             continue;
-        go_case *k = &s->cases[s->order[i]];
+        go_case *k = &s->cases[w->case_no];
         struct go_channel *c = k->chan_;
         struct waiter **queue = k->kind_ == GO_CASE_SEND_KIND_ ? &c->sendq : &c->recvq;
         if (likely(load_relaxed(&c->bias) == mp->p && !(c->flags & CHAN_ORPHAN))) {
@@ -489,7 +504,7 @@ look:;
     int error = s->descriptors ? polls_remove(s) : 0;
     if (likely(r == 0 && s->fired)) {
         section_leave(mp);
-        uint32_t at = s->order[s->fired - s->waiters];
+        uint32_t at = s->fired->case_no;
         return finished(&s->cases[at], at, s->fired->result);
     }
     if (refused == 0 && r < 0 && r != WAIT_TIME_UP)
@@ -517,8 +532,7 @@ static noinline int run_large(struct m *mp, struct sel *s)
 {
     size_t channels = s->channels, descriptors = s->descriptors;
     struct memory memory = {
-        .bytes = channels * (sizeof *s->waiters + sizeof *s->locked + sizeof *s->order) +
-                 descriptors * sizeof *s->polls + 1,
+        .bytes = channels * (sizeof *s->waiters + sizeof *s->locked) + descriptors * sizeof *s->polls + 1,
     };
     system_stack_call(get_memory, &memory);
     if (!memory.start)
@@ -526,7 +540,6 @@ static noinline int run_large(struct m *mp, struct sel *s)
     s->waiters = memory.start;
     s->polls = (void *)(s->waiters + channels);
     s->locked = (void *)(s->polls + descriptors);
-    s->order = (void *)(s->locked + channels);
     int r = run(mp, s, false);
     system_stack_call(free, memory.start);
     return r;
@@ -539,18 +552,19 @@ GO_EXPORT int go_selectv(go_case *cases, size_t n)
     struct sel s;
     s.cases = cases;
     s.n = (uint32_t)n;
-    s.channels = s.descriptors = 0;
+    s.descriptors = 0;
     s.default_case = -1;
     s.times = false;
     s.start = 0;
     struct m *mp = section_enter();
     bool ours = true;
+    uint32_t channels = 0;
     for (uint32_t i = 0; i < n; i++) {
         go_case *k = &cases[i];
         struct go_channel *c = k->chan_;
         if (likely(is_channel_case(k))) {
-            if (c) {
-                s.channels++;
+            if (likely(c != NULL)) {
+                channels++;
                 ours &= load_relaxed(&c->bias) == mp->p;
             }
             continue;
@@ -572,15 +586,19 @@ GO_EXPORT int go_selectv(go_case *cases, size_t n)
             break;
         }
     }
-    if (unlikely(s.channels + s.descriptors > SMALL_CASES))
+    s.channels = channels;
+    if (unlikely(channels + s.descriptors > SMALL_CASES))
         return run_large(mp, &s);
-    struct waiter waiters[s.channels + 1];
-    struct go_channel *locked[s.channels + 1];
-    uint16_t order[s.channels + 1];
-    struct netpoll_waiter polls[s.descriptors + 1];
+    /* No more than is needed, for stacks may be small. */
+    struct waiter waiters[channels + 1];
+    struct go_channel *locked[SMALL_CASES];
     s.waiters = waiters;
     s.locked = locked;
-    s.order = order;
+    if (likely(s.descriptors == 0)) {
+        s.polls = NULL;
+        return run(mp, &s, ours);
+    }
+    struct netpoll_waiter polls[s.descriptors];
     s.polls = polls;
     return run(mp, &s, ours);
 }

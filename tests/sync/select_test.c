@@ -169,9 +169,14 @@ TEST(uniform_among_the_ready)
 
 static void select_same(chan(int) c, int *count, int draws, chan(bool) done)
 {
-    int v;
-    for (int k = 0; k < draws; k++)
-        count[go_select(case_recv(c, &v), case_recv(c, &v), case_recv(c, &v), case_recv(c, &v))]++;
+    for (int k = 0; k < draws; k++) {
+        int v[4] = { -1, -1, -1, -1 };
+        int i = go_select(case_recv(c, &v[0]), case_recv(c, &v[1]), case_recv(c, &v[2]), case_recv(c, &v[3]));
+        CHECK_EQ(v[i], k);
+        v[i] = -1;
+        CHECK_EQ(v[0] + v[1] + v[2] + v[3], -4);
+        count[i]++;
+    }
     chan_send(done, true);
 }
 
