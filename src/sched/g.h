@@ -101,6 +101,9 @@ struct g {
 } __attribute__((aligned(CACHE_LINE)));
 
 _Static_assert(offsetof(struct g, stack_args) == G_STACK_ARGS, "g_offsets.h");
+_Static_assert(offsetof(struct g, site) == G_SITE, "g_offsets.h");
+_Static_assert(offsetof(struct go_launch, site) == LAUNCH_SITE, "g_offsets.h");
+_Static_assert(offsetof(struct go_site, integer_regs) == SITE_INTEGER_REGS, "g_offsets.h");
 _Static_assert(offsetof(struct g, start.timer_when) == offsetof(struct g, run.timer.when),
                "the armed state of a timer survives the change from start to run and back");
 _Static_assert(offsetof(struct g, run.stack) == 2 * CACHE_LINE, "what a wait touches");

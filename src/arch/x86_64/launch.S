@@ -12,7 +12,7 @@
 	.text
 
 // r10: struct go_launch *; arguments in rdi rsi rdx rcx r8 r9, xmm0 to xmm7, and above the return address.
-// All are stored: asking which are in use costs as much as the stores.
+// What one argument can use is stored in any case; the rest, and below its loads, only if there may be more.
 	.globl	go_newproc_capture
 	.type	go_newproc_capture, @function
 	.balign	16
@@ -23,19 +23,22 @@ go_newproc_capture:
 	.cfi_adjust_cfa_offset ARGS_SIZE + 8
 	movq	%rdi, FIRST_INTEGER(0)(%rsp)
 	movq	%rsi, FIRST_INTEGER(1)(%rsp)
+	movaps	%xmm0, FIRST_VECTOR(0)(%rsp)
+	movaps	%xmm1, FIRST_VECTOR(1)(%rsp)
+	movq	LAUNCH_SITE(%r10), %rax
+	cmpb	$2, SITE_INTEGER_REGS(%rax)
+	jbe	1f
 	movq	%rdx, INTEGER(2)(%rsp)
 	movq	%rcx, INTEGER(3)(%rsp)
 	movq	%r8, INTEGER(4)(%rsp)
 	movq	%r9, INTEGER(5)(%rsp)
-	movaps	%xmm0, FIRST_VECTOR(0)(%rsp)
-	movaps	%xmm1, FIRST_VECTOR(1)(%rsp)
 	movaps	%xmm2, VECTOR(2)(%rsp)
 	movaps	%xmm3, VECTOR(3)(%rsp)
 	movaps	%xmm4, VECTOR(4)(%rsp)
 	movaps	%xmm5, VECTOR(5)(%rsp)
 	movaps	%xmm6, VECTOR(6)(%rsp)
 	movaps	%xmm7, VECTOR(7)(%rsp)
-	movq	%r10, %rdi
+1:	movq	%r10, %rdi
 	movq	%rsp, %rsi
 	leaq	(ARGS_SIZE + 16)(%rsp), %rdx
 	call	newproc
@@ -65,19 +68,22 @@ goroutine_entry:
 	movq	%rax, %r11
 	movq	FIRST_INTEGER(0)(%rsp), %rdi
 	movq	FIRST_INTEGER(1)(%rsp), %rsi
+	movaps	FIRST_VECTOR(0)(%rsp), %xmm0
+	movaps	FIRST_VECTOR(1)(%rsp), %xmm1
+	movq	G_SITE(%rbx), %rax
+	cmpb	$2, SITE_INTEGER_REGS(%rax)
+	jbe	1f
 	movq	INTEGER(2)(%rsp), %rdx
 	movq	INTEGER(3)(%rsp), %rcx
 	movq	INTEGER(4)(%rsp), %r8
 	movq	INTEGER(5)(%rsp), %r9
-	movaps	FIRST_VECTOR(0)(%rsp), %xmm0
-	movaps	FIRST_VECTOR(1)(%rsp), %xmm1
 	movaps	VECTOR(2)(%rsp), %xmm2
 	movaps	VECTOR(3)(%rsp), %xmm3
 	movaps	VECTOR(4)(%rsp), %xmm4
 	movaps	VECTOR(5)(%rsp), %xmm5
 	movaps	VECTOR(6)(%rsp), %xmm6
 	movaps	VECTOR(7)(%rsp), %xmm7
-	movq	%rbp, %rsp
+1:	movq	%rbp, %rsp
 	xorl	%ebp, %ebp			// for those who walk frame pointers
 	movl	$8, %eax			// a variadic function saves the vector registers
 	call	*%r11
