@@ -164,6 +164,10 @@ struct g *steal(struct m *mp, struct p *pp);
 void theft_begin(struct p *pp, struct p *by);
 void theft_judge(struct p *pp);
 
+/* The goroutine that runs on mp wants what its old P, `owner`, has at hand. If it has just been stolen from there it goes back, with
+ * all that were stolen along, and true is returned when it runs again: in the section of m_self(). */
+bool theft_undo(struct m *mp, struct p *owner);
+
 /* by's launch has woken an M that found nothing; see "Wake-ups that find nothing" in schedule.c. */
 void woken_in_vain(struct p *by);
 

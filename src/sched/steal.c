@@ -13,6 +13,14 @@
 // by how long it lasted. One that was worth nothing is a failure as in "Wake-ups that find nothing" (schedule.c), and
 // for a while, twice as long each time, nobody touches that P's ring, nor is kept awake by it. If it stands still
 // meanwhile, sysmon ends the while.
+//
+// Sometimes it is seen at once: the stolen goroutine's first deed is to use a channel that is biased to the P it comes from
+// ("Bias" in chan.c). Revoking the bias would leave a channel that both Ps use under its lock from then on, and with it
+// goroutines on both sides that each take several times as long for an item as they all did on one P; and since both Ps are
+// busy then, no theft is judged. So the theft is undone: the goroutine goes back, and all that were stolen along. Not if they were many,
+// of which each P has enough to do with channels of its own soon; nor if that P does not switch: then whoever runs there
+// has other things to do, and the goroutine would wait for it.
+#include "base/options.h"
 #include "sched/runq.h"
 #include "sched/sched.h"
 
@@ -24,6 +32,10 @@
 #define WORTH_IN_ANY_CASE 500000 /* ns */
 #define WORTH_LEAST 10000        /* ns */
 #define WORTH_EACH 500           /* ns */
+/* It is undone only so soon after it, of so few, and if the other P has switched after so long. */
+#define UNDO_BEFORE 1000 /* ns */
+#define UNDO_MOST 8
+#define UNDO_WAIT 2000   /* ns */
 #define SHY_FIRST 50000          /* ns */
 #define SHY_SHIFTS 10
 #define SHY_UNSEIZED 500000 /* ns */
@@ -66,20 +78,65 @@ static void be_shy_of(struct p *vp, int64_t now)
         store_relaxed(&vp->shy, shy + 1);
 }
 
+/* The theft that pp's M has made. */
+static void worth_nothing(struct p *pp, int64_t now)
+{
+    struct p *by = pp->theft_by;
+    pp->theft_by = NULL;
+    woken_in_vain(by);
+    be_shy_of(by, now);
+}
+
 void theft_judge(struct p *pp)
 {
     struct p *by = pp->theft_by;
     int64_t now = os_now(), lasted = now - pp->theft_when;
     int64_t runs = (int64_t)(load_relaxed(&pp->tick) - pp->theft_tick);
-    pp->theft_by = NULL;
     /* TSan sees races between Ps only: there all thefts are worth it. */
     if (HAVE_TSAN || lasted >= WORTH_IN_ANY_CASE || (lasted >= WORTH_LEAST && lasted >= runs * WORTH_EACH)) {
+        pp->theft_by = NULL;
         store_relaxed(&by->wake_backoff, 0);
         store_relaxed(&by->shy, 0);
     } else {
-        woken_in_vain(by);
-        be_shy_of(by, now);
+        worth_nothing(pp, now);
     }
+}
+
+bool theft_undo(struct m *mp, struct p *owner)
+{
+    struct p *pp = mp->p;
+    struct g *gp = mp->cur, *other;
+    if (!pp || pp->theft_by != owner || mp->on_g0 || runq_length(pp) >= UNDO_MOST ||
+        (load_relaxed(&gp->flags) & (G_LOCKED | G_BLOCKING)) || (HAVE_TSAN && !options.steal_always))
+        return false;
+    uint64_t tick = load_relaxed(&owner->tick);
+    int64_t now = os_now(), until = now + UNDO_WAIT;
+    if (now - pp->theft_when >= UNDO_BEFORE)
+        return false;
+    while (load_relaxed(&owner->tick) == tick) {
+        arch_pause();
+        if (os_now() >= until)
+            return false;
+    }
+    if (!lock_try(&owner->lock))
+        return false;
+    /* Without an M it may be idle, and nobody would look at its ring. */
+    bool seized = load_relaxed(&owner->m) && p_seize(owner);
+    if (seized) {
+        if ((other = runq_pop_next(pp)))
+            runq_push(owner, other);
+        while ((other = runq_pop(pp)))
+            runq_push(owner, other);
+        store_relaxed(&gp->status, G_RUNNABLE);
+        runq_push(owner, gp); /* whoever picks it waits until our M has left its stack */
+        p_unseize(owner);
+    }
+    lock_release(&owner->lock);
+    if (!seized)
+        return false;
+    worth_nothing(pp, now);
+    park_on_g0(mp, gp);
+    return true;
 }
 
 /* vp's runnext, if vp does not look like running it soon. */

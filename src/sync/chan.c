@@ -36,7 +36,8 @@
 // leaves its section first, which also lets others seize it; it holds no channel then, so chan_enter comes first in
 // every operation, and select begins anew.
 //
-// Revoking costs a microsecond or more. A P whose channels get revoked all the time makes unbiased ones for a while.
+// Revoking costs a microsecond or more. A P whose channels get revoked all the time makes unbiased ones for a while. And a goroutine that
+// has just been stolen from the channel's P rather goes back there: see "Thefts that are worth nothing" in steal.c.
 //
 // "The last reference"
 //
@@ -104,6 +105,8 @@ noinline struct m *chan_enter_slow(struct m *mp, struct go_channel *c)
         } else if (bias == mp->p) {
             __tsan_acquire(c);
             return mp;
+        } else if (theft_undo(mp, bias)) {
+            mp = m_self();
         } else {
             struct p *pp = mp->p;
             int64_t began = os_now();

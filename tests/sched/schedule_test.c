@@ -3,6 +3,7 @@
 #include <goroutine.h>
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -453,6 +454,76 @@ TEST(sleeps_are_not_cut_short_by_earlier_waits)
     atomic_store(&stop, 1);
     go_sem_release(&late, 4);
     go_waitgroup_wait(&running);
+}
+
+static struct p *_Atomic switching_p;
+
+static void switches(void)
+{
+    while (!atomic_load(&stop)) {
+        struct m *mp = section_enter();
+        atomic_store(&switching_p, mp->p);
+        section_leave(mp);
+        go_yield();
+    }
+    go_waitgroup_done(&running);
+}
+
+/* "Thefts that are worth nothing": a goroutine goes back to the P it was stolen from, if that switches. */
+TEST(a_theft_is_undone)
+{
+#ifdef __SANITIZE_THREAD__
+    SKIP("all thefts are worth it there");
+#endif
+    cpu_set_t cpus;
+    if (go_maxprocs(0) != 2 || sched_getaffinity(0, sizeof cpus, &cpus) != 0 || CPU_COUNT(&cpus) < 2)
+        SKIP("takes two Ps that run at the same time");
+    bool undone = false;
+    atomic_store(&stop, 0);
+    go_waitgroup_add(&running, 3);
+    for (int i = 0; i < 3; i++)
+        go(switches);
+    while (!undone) {
+        struct m *mp = section_enter();
+        struct p *pp = mp->p, *owner = atomic_load(&switching_p);
+        if (owner && owner != pp) {
+            theft_begin(pp, owner);
+            undone = theft_undo(mp, owner);
+            mp = m_self();
+        }
+        section_leave(mp);
+        if (!undone)
+            go_yield();
+    }
+    atomic_store(&stop, 1);
+    go_waitgroup_wait(&running);
+}
+
+static void goes_back_to_a_hog(void)
+{
+    struct m *mp = section_enter();
+    theft_begin(mp->p, atomic_load(&switching_p));
+    bool undone = theft_undo(mp, atomic_load(&switching_p));
+    section_leave(m_self());
+    puts(undone ? "undone" : "not undone");
+    atomic_store(&stop, 1);
+}
+
+CHILD(theft_from_a_hog)
+{
+    struct m *mp = section_enter();
+    atomic_store(&switching_p, mp->p);
+    section_leave(mp);
+    go(goes_back_to_a_hog);
+    while (!atomic_load(&stop)) {
+    }
+}
+
+/* But not if that P does not switch: it would wait for a hog. */
+TEST(a_theft_from_a_hog_is_not_undone)
+{
+    struct test_result r = test_run_child("theft_from_a_hog", "GOMAXPROCS=2", "GODEBUG=preempt=0", NULL);
+    CHECK_STR(r.output, "not undone\n");
 }
 
 static void *observes(void *arg)
