@@ -2,7 +2,7 @@
 /*
  * Locks and the like, for goroutines and plain threads at once. Zero-initialised memory is ready for use, but for a
  * semaphore that is to begin with something. None may be copied or moved while in use. They hold no memory of their
- * own: what is not in use may simply be freed.
+ * own: what is not in use may simply be freed. It is in use until every call for it has returned.
  *
  * What happens before an unlock, a done, a signal or a release is seen after the lock, the wait or the acquire
  * that it lets go on.

@@ -628,7 +628,8 @@ static void go_idle(struct m *mp)
         return;
     struct p *pp = p_detach(mp); /* before sched.lock: a p.lock is never taken under it */
     lock_take(&sched.lock);
-    if (sched.global.length > 0 || load_relaxed(&pp->gone)) {
+    /* The ring, too: while steal let somebody else have his turn he may have been one who gives back (theft_undo). */
+    if (sched.global.length > 0 || runq_length(pp) > 0 || load_relaxed(&pp->gone)) {
         lock_release(&sched.lock);
         p_attach(mp, pp);
         return;

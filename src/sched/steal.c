@@ -19,7 +19,8 @@
 // goroutines on both sides that each take several times as long for an item as they all did on one P; and since both Ps are
 // busy then, no theft is judged. So the theft is undone: the goroutine goes back, and all that were stolen along. Not if they were many,
 // of which each P has enough to do with channels of its own soon; nor if that P does not switch: then whoever runs there
-// has other things to do, and the goroutine would wait for it.
+// has other things to do, and the goroutine would wait for it. The nasty race: that M has nothing more to run and is about to go
+// idle. Whoever lets a seizer have his turn therefore looks at his own ring once more before he sleeps (go_idle in schedule.c).
 #include "base/options.h"
 #include "sched/runq.h"
 #include "sched/sched.h"

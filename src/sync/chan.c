@@ -93,7 +93,7 @@ static cold void revoke(struct go_channel *c, struct p *pp)
     }
 }
 
-noinline struct m *chan_enter_slow(struct m *mp, struct go_channel *c)
+noinline struct m *chan_enter_slow(struct m *mp, struct go_channel *c, bool may_park)
 {
     for (;;) {
         struct p *bias = load_acquire(&c->bias); /* pairs with the release in revoke */
@@ -105,7 +105,7 @@ noinline struct m *chan_enter_slow(struct m *mp, struct go_channel *c)
         } else if (bias == mp->p) {
             __tsan_acquire(c);
             return mp;
-        } else if (theft_undo(mp, bias)) {
+        } else if (may_park && theft_undo(mp, bias)) {
             mp = m_self();
         } else {
             struct p *pp = mp->p;
@@ -420,7 +420,7 @@ static always_inline int send(struct go_channel *c, const void *value, bool wait
         return -EAGAIN;
     }
     struct g *wake = NULL;
-    mp = chan_enter(mp, c);
+    mp = chan_enter_as(mp, c, wait);
     int r = chan_put(c, value, &wake);
     if (wait && r == -EAGAIN)
         return chan_wait(mp, c, &c->sendq, (void *)(uintptr_t)value, WAIT_CHAN_SEND);
@@ -441,7 +441,7 @@ static always_inline int receive(struct go_channel *c, void *out, bool wait)
         return -EAGAIN;
     }
     struct g *wake = NULL;
-    mp = chan_enter(mp, c);
+    mp = chan_enter_as(mp, c, wait);
     int r = chan_take(c, out, &wake);
     if (wait && r == -EAGAIN)
         return chan_wait(mp, c, &c->recvq, out, WAIT_CHAN_RECEIVE);

@@ -76,18 +76,23 @@ void __tsan_release(void *);
 #define __tsan_release(p) ((void)(p))
 #endif
 
-struct m *chan_enter_slow(struct m *mp, struct go_channel *c);
+struct m *chan_enter_slow(struct m *mp, struct go_channel *c, bool may_park);
 void chan_leave_slow(struct m *mp, struct go_channel *c);
 
 /* Takes hold of c. In a section; the section on return may be another M's. May revoke a bias, for which the section is left:
- * where that cannot be, c must be CHAN_PINNED. */
-static always_inline struct m *chan_enter(struct m *mp, struct go_channel *c)
+ * where that cannot be, c must be CHAN_PINNED. `may_park`: the goroutine may also go back to the P it was stolen from. */
+static always_inline struct m *chan_enter_as(struct m *mp, struct go_channel *c, bool may_park)
 {
     if (likely(load_relaxed(&c->bias) == mp->p))
         __tsan_acquire(c);
     else
-        mp = chan_enter_slow(mp, c);
+        mp = chan_enter_slow(mp, c, may_park);
     return mp;
+}
+
+static always_inline struct m *chan_enter(struct m *mp, struct go_channel *c)
+{
+    return chan_enter_as(mp, c, false);
 }
 
 static always_inline void chan_leave(struct m *mp, struct go_channel *c)

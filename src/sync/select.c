@@ -142,7 +142,7 @@ static noinline struct m *hold_slow(struct m *mp, struct sel *s)
             if (bias == UNBIASED) {
                 s->locked[n++] = c;
             } else if (bias != mp->p) {
-                mp = chan_enter(mp, c); /* revokes, and may leave the section for it */
+                mp = chan_enter_as(mp, c, s->default_case < 0); /* revokes, and may leave the section for it */
                 chan_leave(mp, c);
                 again = true;
             }
@@ -443,7 +443,7 @@ static int run(struct m *mp, struct sel *s, bool ours)
         if (i >= 0) {
             go_case *k = &s->cases[i];
             struct g *wake = NULL;
-            mp = chan_enter(mp, k->chan_);
+            mp = chan_enter_as(mp, k->chan_, s->default_case < 0);
             r = run_case(k, &wake);
             chan_leave(mp, k->chan_);
             if (wake)

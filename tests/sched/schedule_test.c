@@ -526,6 +526,36 @@ TEST(a_theft_from_a_hog_is_not_undone)
     CHECK_STR(r.output, "not undone\n");
 }
 
+static void talks(chan(int) c, int n, bool sends)
+{
+    int v;
+    for (int i = 0; i < n; i++)
+        if (sends)
+            chan_send(c, i);
+        else
+            chan_recv(c, &v);
+    go_waitgroup_done(&running);
+}
+
+/* Thieves come and give back while the P they come from runs out of work: nothing may stay behind on a P that goes idle. */
+TEST(nothing_is_given_back_to_an_idle_p)
+{
+#ifdef __SANITIZE_THREAD__
+    SKIP("all thefts are worth it there");
+#endif
+    for (int round = 0; round < 400000; round++) {
+        int pairs = 1 + round % 5;
+        chan(int) c = chan_make(int, 0);
+        go_waitgroup_add(&running, 2 * pairs);
+        for (int i = 0; i < pairs; i++) {
+            go(talks, c, 1 + round % 37, true);
+            go(talks, c, 1 + round % 37, false);
+        }
+        go_waitgroup_wait(&running);
+        chan_unref(c);
+    }
+}
+
 static void *observes(void *arg)
 {
     (void)arg;
