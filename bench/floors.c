@@ -95,6 +95,19 @@ static void futexes(long n)
     pthread_join(t, NULL);
 }
 
+#ifdef __x86_64__
+/* What a switch owes each goroutine's rounding mode: both control words stored, and mxcsr loaded. */
+static void control_words(long n)
+{
+    unsigned mxcsr = __builtin_ia32_stmxcsr(), stored;
+    unsigned short x87;
+    struct bench_watch w = bench_start();
+    for (long i = 0; i < n; i++)
+        __asm__ volatile("stmxcsr %0\n\tfnstcw %1\n\tldmxcsr %2" : "=m"(stored), "=m"(x87) : "m"(mxcsr));
+    put_each("fp-control", w, (double)n);
+}
+#endif
+
 int main(void)
 {
     static _Atomic long counter;
@@ -102,6 +115,9 @@ int main(void)
     for (int i = 0; i < 1000000; i++)
         atomic_fetch_add(&counter, 1);
     put_each("atomic", w, 1000000);
+#ifdef __x86_64__
+    control_words(1000000);
+#endif
     w = bench_start();
     for (int i = 0; i < 1000000; i++)
         bench_clock(CLOCK_MONOTONIC);
