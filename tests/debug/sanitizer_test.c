@@ -36,8 +36,10 @@ static void add(int n)
     while (!atomic_load_explicit(&together, memory_order_relaxed)) {
         if (atomic_fetch_add_explicit(&inside, 1, memory_order_relaxed) > 0)
             atomic_store_explicit(&together, 1, memory_order_relaxed);
-        for (int i = 0; i < 100; i++)
+        for (int i = 0; i < 100; i++) {
             plain += n;
+            __asm__ volatile("" ::: "memory"); /* or it is one access, and two at the very same moment escape TSan */
+        }
         atomic_fetch_sub_explicit(&inside, 1, memory_order_relaxed);
         go_yield();
     }
