@@ -10,6 +10,7 @@
 #include "sched/sched.h"
 
 #define SLAB_BYTES (2u << 20) /* a huge page, except for the first, which is mostly enough */
+#define REGION_MOST (64u << 20) /* slabs are asked for together, each time twice as many, for mmap waits for others' page faults */
 #define SLAB_GS (SLAB_BYTES / sizeof(struct g))
 #define BATCH 32
 _Static_assert(BATCH <= G_CACHE_MOST, "a batch fits");
@@ -27,22 +28,42 @@ static struct {
     struct lock lock;
     struct g *free;              /* under lock */
     _Atomic(struct slab *) slabs; /* written under lock, newest first */
+    char *region;                /* under lock: from here on, so many bytes are for slabs to come */
+    size_t region_left, region_bytes; /* under lock; and how large the region was */
     _Atomic int64_t foreign;     /* goroutines launched by plain threads */
     _Atomic int64_t system;      /* the library's own */
 } central = { .lock = LOCK_INIT(RANK_G) };
 
 /* On a system stack, lock held. */
+static void region_add(void)
+{
+    size_t bytes = central.region_bytes ? central.region_bytes * 2 : SLAB_BYTES;
+    if (bytes > REGION_MOST)
+        bytes = REGION_MOST;
+    char *region = vm_map(bytes, SLAB_BYTES);
+    if (!region && bytes > SLAB_BYTES)
+        region = vm_map(bytes = SLAB_BYTES, SLAB_BYTES);
+    if (!region)
+        return;
+    if (central.region_bytes)
+        vm_huge(region, bytes);
+    central.region = region;
+    central.region_left = central.region_bytes = bytes;
+}
+
+/* On a system stack, lock held. */
 static void slab_add(void *arg)
 {
     bool *ok = arg;
-    struct slab *old = load_relaxed(&central.slabs);
-    struct slab *slab = vm_map(SLAB_BYTES, SLAB_BYTES);
-    *ok = slab != NULL;
-    if (!slab)
+    if (central.region_left == 0)
+        region_add();
+    *ok = central.region_left > 0;
+    if (!*ok)
         return;
-    if (old)
-        vm_huge(slab, SLAB_BYTES);
-    slab->next = old;
+    struct slab *slab = (struct slab *)(void *)central.region;
+    central.region += SLAB_BYTES;
+    central.region_left -= SLAB_BYTES;
+    slab->next = load_relaxed(&central.slabs);
     store_relaxed(&slab->used, 1);
     store_release(&central.slabs, slab); /* pairs with the acquire in g_for_each */
 }

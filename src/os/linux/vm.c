@@ -49,11 +49,14 @@ void *vm_map(size_t size, size_t align)
 {
     if (fails())
         return NULL;
-    if (align <= vm_page_size())
-        return map(size);
+    /* Since Linux 6.7 what is as large as a huge page and a multiple of it is aligned to one without being asked. */
+    char *p = map(size);
+    if (!p || align <= vm_page_size() || ((uintptr_t)p & (align - 1)) == 0)
+        return p;
+    vm_unmap(p, size);
     if (size + align < size)
         return NULL;
-    char *p = map(size + align);
+    p = map(size + align);
     if (!p)
         return NULL;
     char *start = (char *)(((uintptr_t)p + align - 1) & ~(align - 1));
