@@ -31,7 +31,7 @@ struct p {
     int64_t round_when;                 /* owner: when the last round of "Newest first" in schedule.c ended */
     uint32_t round_global, round_ring;  /* owner: picks left in it */
     _Atomic bool poll;                  /* sysmon: look at timers at the next pick */
-    struct timer_heap timers;           /* owner */
+    struct timer_queue timers;          /* owner */
     struct stack_cache stacks;          /* owner */
     void *args_free;                    /* owner: records of ARGS_RECORD bytes */
     uint32_t args_free_count;           /* owner */

@@ -14,7 +14,7 @@
 // boundary are slow. One size for all with memory committed: a million times 64 KiB.
 //
 // The way. A slab is one large mapping of which nothing is resident. It is cut into slots of one size; a stack is the
-// upper part of a slot, the lower part is its guard: 32 KiB that fault (MADV_GUARD_INSTALL, which marks pages in the
+// upper part of a slot, the lower part is its guard: 36 KiB that fault (MADV_GUARD_INSTALL, which marks pages in the
 // page table and costs no mapping). Guards are installed for a few dozen slots by one call, when the first of them is
 // wanted. Where the kernel cannot do that, PROT_NONE does, until half of the mappings a process may have are
 // used up; after that the lowest words hold a canary, which is checked at each switch. A frame larger than the guard

@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: MIT
-// Timers: a heap for each P. The essay is in timer.c.
+// Timers: each P has its own. The essays are in timer.c and timer_queue.c.
 #pragma once
 
 #include "base/atomic.h"
 #include "base/compiler.h"
+#include "sched/timer_queue.h"
 
 struct m;
 struct p;
 
-#define TIME_NEVER INT64_MAX
-
 /*
  * A timer is armed while `when` is not 0. Whoever changes `when` from its value to 0 has claimed it: the
  * P that runs it, or timer_cancel; so it fires at most once for each timer_set. Its memory must stay
- * readable for ever (it is part of a G, or of another type-stable object), for a heap may hold entries
+ * readable for ever (it is part of a G, or of another type-stable object), for a queue may hold entries
  * that are out of date.
  */
 struct timer {
@@ -21,18 +20,6 @@ struct timer {
     void (*fire)(struct m *, struct timer *); /* in a section with a P; must not park */
     _Atomic uint64_t ticket;                 /* fire's own */
     _Atomic uint32_t home;                   /* id of the P that holds the entry */
-};
-
-struct timer_entry {
-    int64_t when;
-    uintptr_t timer; /* a struct timer *, with bit 0 set if it is a goroutine's own: see timer_set_wait */
-};
-
-struct timer_heap {
-    struct timer_entry *entries; /* owner of the P only, as everything here but the atomics */
-    uint32_t length, capacity;
-    _Atomic int64_t next;   /* when of the first entry, TIME_NEVER if none; others read it */
-    _Atomic uint32_t stale; /* about how many entries are out of date; others add to it */
 };
 
 /* Arms t, which must not be armed. In a section with a P; may run on a goroutine's stack. */
@@ -45,8 +32,11 @@ void timer_set(struct m *mp, struct timer *t, int64_t when);
  */
 void timer_set_wait(struct m *mp, struct timer *t, int64_t when);
 
-/* park.c supplies this. */
-void wait_time_up(struct m *mp, struct timer *t);
+/* park.c supplies this. `now`: the time by which t is due. */
+void wait_time_up(struct m *mp, struct timer *t, int64_t now);
+
+/* This, too: t will fire within a millisecond or so, and what its goroutine then needs shall be in the cache. */
+void wait_warm(struct timer *t);
 
 /* The same on a P that the caller owns in another way. */
 void timer_set_on(struct p *pp, struct timer *t, int64_t when);
@@ -56,17 +46,16 @@ void timer_set_on(struct p *pp, struct timer *t, int64_t when);
 struct p *timer_borrow_p(void);
 void timer_return_p(struct p *pp, int64_t when);
 
-/* Something in pp's heap will still fire. Nobody may own pp. */
+/* Something in pp's queue will still fire. Nobody may own pp. */
 bool timer_pending(const struct p *pp);
 
 /* True when t was armed and now will not fire; false when it has fired, fires now, or was not armed.
  * Any thread. */
 bool timer_cancel(struct timer *t);
 
-/* Fires what is due in pp's heap. On a system stack, by pp's owner, in a section; or by a thief that
+/* Fires what is due in pp's queue. On a system stack, by pp's owner, in a section; or by a thief that
  * has seized pp: then the goroutines become ready on mp's P. Returns how many fired. */
 int timer_run_due(struct m *mp, struct p *pp, int64_t now);
-
 
 /* Moves every timer of `from`, which is in nobody's hand but the caller's, to P 0. On a system stack. */
 void timer_evacuate(struct p *from);

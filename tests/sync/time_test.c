@@ -440,7 +440,7 @@ static int trapped;
 static void another_ones_argument(struct m *mp, struct timer *t)
 {
     __atomic_fetch_add(&trapped, 1, __ATOMIC_SEQ_CST);
-    wait_time_up(mp, t);
+    wait_time_up(mp, t, os_now());
 }
 
 static void sleeps_until_told(int *rounds, go_waitgroup *wg)
@@ -499,7 +499,7 @@ CHILD(late_by_a_life)
         CHECK(i == 0 || sleeper == before);
         before = sleeper;
         struct m *mp = section_enter();
-        wait_time_up(mp, &sleeper->run.timer);
+        wait_time_up(mp, &sleeper->run.timer, os_now());
         section_leave(mp);
         chan_send(values, 4711);
         chan_recv(done, NULL);
@@ -522,11 +522,11 @@ TEST(a_late_time_up_takes_no_argument_for_a_ticket)
  * A tick is noticed, and before it is dealt with the ticker is set anew and is due again: then that one is dealt with, and its
  * entry in the heap is not left behind uncounted.
  */
-static uint32_t outdated(const struct timer_heap *heap)
+static uint32_t outdated(const struct timer_queue *q)
 {
     uint32_t n = 0;
-    for (uint32_t i = 0; i < heap->length; i++)
-        n += load_relaxed(&((struct timer *)(heap->entries[i].timer & ~(uintptr_t)1))->when) != heap->entries[i].when;
+    for (uint32_t i = 0; i < q->near_count; i++)
+        n += load_relaxed(&((struct timer *)(q->near[i].timer & ~(uintptr_t)1))->when) != q->near[i].when;
     return n;
 }
 

@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: MIT
+// Timers in order: a heap of those that are near, buckets of those that are far.
+//
+// Invariants
+//   - What is in a bucket is due at horizon + HORIZON_STEP or later; what is in the heap may be due at any time.
+//   - The time of what is in bucket (level, slot) and the horizon agree in all digits above `level`, and differ in that
+//     one, which is `slot`, and larger than the horizon's.
+//   - An entry whose `when` is not its timer's is out of date and means nothing. An armed timer has an entry that is not.
+//
+// Problem. A million sleepers, and time limits that are nearly always cancelled: setting and cancelling must be cheap and
+// local, also when the canceller is on another P; and times are exact, and between them nothing happens.
+//
+// Rejected. A timing wheel: its ticks wake an idle process or round the times. Heap positions kept in the timers:
+// each sift writes to as many timers as it moves entries, a cache miss each, and a cancel must own the
+// heap. A red-black tree: the same misses. One heap for all that there are: with a million each step down it is a miss,
+// which were a third of what a sleeper took.
+//
+// The way. Heap and buckets hold pairs (when, timer): sifting compares and moves within the array only, and four
+// children share a cache line. What is far is put into a bucket, which costs a store and keeps no order: this is a
+// radix heap [Ahuja, Mehlhorn, Orlin, Tarjan 1990] with digits of six bits, the lowest of which counts milliseconds, about. When the
+// earliest bucket begins, and not before anything in the heap that comes first, the horizon moves to its beginning, and what
+// is in it goes to the heap, or to buckets of lower levels: for hours that happens three or four times to a timer, for a
+// second twice, and all others are left in peace. No wake-up comes of it: each bucket knows its least time, and
+// the queue is slept through until then. Few timers need no buckets: they are in the heap, whenever they are due. And a millisecond's
+// worth of goroutines is fetched into the cache together, so that their misses overlap.
+//
+// Cancelling is one compare-and-swap on the timer, and leaves the entry, out of date, until its bucket is emptied, or it comes to the
+// top, or half of all are out of date: then the owner sweeps them out. So there are never more than twice as many
+// entries as timers.
+#include "sched/timer_queue.h"
+
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "sched/fatal.h"
+#include "sched/sched.h"
+#include "sched/timer.h"
+
+#define ARITY 4
+#define CAPACITY_FIRST 64
+#define SWEEP_MIN 64
+#define NEAR_ALONE 256 /* no buckets for fewer: the heap is within the first-level cache, four steps high */
+#define HORIZON_BITS 20
+#define HORIZON_STEP ((int64_t)1 << HORIZON_BITS) /* ns */
+#define DIGIT_BITS 6
+#define SLOTS (1 << DIGIT_BITS)
+#define LEVELS 8 /* 20 + 8 * 6 bits are more than 63 */
+#define BATCH 31
+#define SPARE_MOST 64
+
+/* Entries of a bucket. */
+struct timer_batch {
+    struct timer_batch *next;
+    uint32_t count;
+    struct timer_entry entries[BATCH];
+};
+
+struct bucket {
+    struct timer_batch *first; /* the only one that may have room */
+    int64_t least;             /* the least `when`; valid while it is not empty */
+};
+
+struct timer_far {
+    uint32_t levels;       /* a bit for each that has something */
+    uint64_t used[LEVELS]; /* a bit for each slot that has something */
+    struct bucket buckets[LEVELS][SLOTS];
+};
+
+static bool up_to_date(const struct timer_entry *e)
+{
+    return load_relaxed(&timer_of(e)->when) == e->when;
+}
+
+/* --- the heap --- */
+
+static void sift_up(struct timer_entry *e, uint32_t i, struct timer_entry x)
+{
+    while (i > 0) {
+        uint32_t up = (i - 1) / ARITY;
+        if (e[up].when <= x.when)
+            break;
+        e[i] = e[up];
+        i = up;
+    }
+    e[i] = x;
+}
+
+static void sift_down(struct timer_entry *e, uint32_t count, uint32_t i, struct timer_entry x)
+{
+    for (;;) {
+        uint32_t child = i * ARITY + 1, least = child;
+        if (child >= count)
+            break;
+        uint32_t end = child + ARITY < count ? child + ARITY : count;
+        while (++child < end)
+            if (e[child].when < e[least].when)
+                least = child;
+        if (e[least].when >= x.when)
+            break;
+        e[i] = e[least];
+        i = least;
+    }
+    e[i] = x;
+}
+
+static void near_pop(struct timer_queue *q)
+{
+    struct timer_entry last = q->near[--q->near_count];
+    if (q->near_count > 0)
+        sift_down(q->near, q->near_count, 0, last);
+}
+
+/* On a system stack. */
+static void near_grow(void *arg)
+{
+    struct timer_queue *q = arg;
+    uint32_t capacity = q->near_capacity ? q->near_capacity * 2 : CAPACITY_FIRST;
+    struct timer_entry *near = realloc(q->near, capacity * sizeof *near);
+    if (!near)
+        fatal("out of memory: no room for %u timers", capacity);
+    q->near = near;
+    q->near_capacity = capacity;
+}
+
+static void near_put(struct timer_queue *q, struct timer_entry x)
+{
+    if (unlikely(q->near_count == q->near_capacity))
+        system_stack_call(near_grow, q);
+    sift_up(q->near, q->near_count++, x);
+}
+
+/* --- buckets --- */
+
+/* One more batch, and the buckets if there are none. On a system stack. */
+static void far_grow(void *arg)
+{
+    struct timer_queue *q = arg;
+    struct timer_batch *b = malloc(sizeof *b);
+    if (!q->far)
+        q->far = calloc(1, sizeof *q->far);
+    if (!b || !q->far)
+        fatal("out of memory: no room for %u timers", q->near_count + q->far_count + 1);
+    b->next = q->spare;
+    q->spare = b;
+    q->spare_count++;
+}
+
+static void far_put(struct timer_queue *q, struct timer_entry x)
+{
+    uint64_t differ = (uint64_t)(x.when ^ q->horizon) >> HORIZON_BITS;
+    unsigned level = (63 - (unsigned)__builtin_clzll(differ)) / DIGIT_BITS;
+    unsigned slot = (uint64_t)x.when >> (HORIZON_BITS + level * DIGIT_BITS) & (SLOTS - 1);
+    if (unlikely(!q->far))
+        system_stack_call(far_grow, q);
+    struct timer_far *far = q->far;
+    struct bucket *k = &far->buckets[level][slot];
+    struct timer_batch *b = k->first;
+    if (!b)
+        k->least = x.when;
+    if (!b || b->count == BATCH) {
+        if (unlikely(!q->spare))
+            system_stack_call(far_grow, q);
+        struct timer_batch *more = q->spare;
+        q->spare = more->next;
+        q->spare_count--;
+        more->next = b;
+        more->count = 0;
+        k->first = b = more;
+        far->used[level] |= (uint64_t)1 << slot;
+        far->levels |= 1u << level;
+    }
+    b->entries[b->count++] = x;
+    if (x.when < k->least)
+        k->least = x.when;
+    q->far_count++;
+}
+
+static void batch_put(struct timer_queue *q, struct timer_batch *b)
+{
+    if (q->spare_count == SPARE_MOST) {
+        free(b);
+        return;
+    }
+    b->next = q->spare;
+    q->spare = b;
+    q->spare_count++;
+}
+
+/* The bucket that begins first; there must be one. */
+static struct bucket *far_first(const struct timer_queue *q, unsigned *level, unsigned *slot)
+{
+    *level = (unsigned)__builtin_ctz(q->far->levels);
+    *slot = (unsigned)__builtin_ctzll(q->far->used[*level]);
+    return &q->far->buckets[*level][*slot];
+}
+
+static int64_t bucket_begin(const struct timer_queue *q, unsigned level, unsigned slot)
+{
+    unsigned shift = HORIZON_BITS + level * DIGIT_BITS;
+    return (int64_t)((((uint64_t)q->horizon >> shift & ~(uint64_t)(SLOTS - 1)) | slot) << shift);
+}
+
+static void bucket_unmark(struct timer_far *far, unsigned level, unsigned slot)
+{
+    far->used[level] &= ~((uint64_t)1 << slot);
+    if (far->used[level] == 0)
+        far->levels &= ~(1u << level);
+}
+
+/* The first bucket's entries come nearer. On a system stack. */
+static void far_advance(struct timer_queue *q)
+{
+    unsigned level, slot;
+    struct bucket *k = far_first(q, &level, &slot);
+    struct timer_batch *b = k->first;
+    q->horizon = bucket_begin(q, level, slot);
+    k->first = NULL;
+    bucket_unmark(q->far, level, slot);
+    while (b) {
+        struct timer_batch *next = b->next;
+        q->far_count -= b->count;
+        for (uint32_t i = 0; i < b->count; i++) {
+            struct timer_entry x = b->entries[i];
+            if (!up_to_date(&x)) {
+                timer_queue_stale_less(q);
+            } else if (x.when - q->horizon < HORIZON_STEP) {
+                if (x.timer & TIMER_OF_GOROUTINE)
+                    wait_warm(timer_of(&x));
+                near_put(q, x);
+            } else {
+                far_put(q, x);
+            }
+        }
+        batch_put(q, b);
+        b = next;
+    }
+}
+
+/* --- both --- */
+
+static void publish_next(struct timer_queue *q)
+{
+    int64_t next = q->near_count > 0 ? q->near[0].when : TIME_NEVER;
+    unsigned level, slot;
+    if (q->far_count > 0) {
+        int64_t far = far_first(q, &level, &slot)->least;
+        if (far < next)
+            next = far;
+    }
+    store_relaxed(&q->next, next);
+}
+
+static void sweep_bucket(struct timer_queue *q, unsigned level, unsigned slot)
+{
+    struct bucket *k = &q->far->buckets[level][slot];
+    struct timer_batch *b, **link = &k->first;
+    k->least = TIME_NEVER;
+    while ((b = *link)) {
+        uint32_t n = 0;
+        for (uint32_t i = 0; i < b->count; i++) {
+            if (!up_to_date(&b->entries[i]))
+                continue;
+            if (b->entries[i].when < k->least)
+                k->least = b->entries[i].when;
+            b->entries[n++] = b->entries[i];
+        }
+        q->far_count -= b->count - n;
+        b->count = n;
+        if (n == 0) {
+            *link = b->next;
+            batch_put(q, b);
+        } else {
+            link = &b->next;
+        }
+    }
+    if (!k->first)
+        bucket_unmark(q->far, level, slot);
+}
+
+/* Drops every entry that is out of date. On a system stack. */
+static void sweep(void *arg)
+{
+    struct timer_queue *q = arg;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < q->near_count; i++)
+        if (up_to_date(&q->near[i]))
+            q->near[n++] = q->near[i];
+    q->near_count = n;
+    for (uint32_t i = n / ARITY + 1; i-- > 0;)
+        if (i < n)
+            sift_down(q->near, n, i, q->near[i]);
+    if (q->far_count > 0)
+        for (unsigned level = 0; level < LEVELS; level++)
+            for (uint64_t left = q->far->used[level]; left; left &= left - 1)
+                sweep_bucket(q, level, (unsigned)__builtin_ctzll(left));
+    store_relaxed(&q->stale, 0);
+    publish_next(q);
+}
+
+void timer_queue_put(struct timer_queue *q, struct timer_entry x, int64_t now)
+{
+    uint32_t stale = load_relaxed(&q->stale);
+    if (unlikely(stale > SWEEP_MIN && stale > (q->near_count + q->far_count) / 2))
+        system_stack_call(sweep, q);
+    if (q->far_count == 0)
+        q->horizon = now & -HORIZON_STEP;
+    if ((q->near_count >= NEAR_ALONE || q->far_count > 0) && x.when - q->horizon >= HORIZON_STEP)
+        far_put(q, x);
+    else
+        near_put(q, x);
+    if (x.when < load_relaxed(&q->next))
+        store_relaxed(&q->next, x.when);
+}
+
+bool timer_queue_take(struct timer_queue *q, int64_t now, struct timer_entry *out)
+{
+    for (;;) {
+        if (q->far_count > 0) {
+            unsigned level, slot;
+            far_first(q, &level, &slot);
+            int64_t begin = bucket_begin(q, level, slot);
+            if (begin <= now && (q->near_count == 0 || begin <= q->near[0].when)) {
+                far_advance(q);
+                continue;
+            }
+        }
+        if (q->near_count == 0)
+            break;
+        struct timer_entry top = q->near[0];
+        bool valid = up_to_date(&top);
+        if (valid && top.when > now)
+            break;
+        near_pop(q);
+        if (valid) {
+            *out = top;
+            return true;
+        }
+        timer_queue_stale_less(q);
+    }
+    publish_next(q);
+    return false;
+}
+
+bool timer_queue_any(const struct timer_queue *q, bool (*visit)(void *arg, struct timer_entry), void *arg)
+{
+    for (uint32_t i = 0; i < q->near_count; i++)
+        if (up_to_date(&q->near[i]) && visit(arg, q->near[i]))
+            return true;
+    if (q->far_count == 0)
+        return false;
+    for (unsigned level = 0; level < LEVELS; level++)
+        for (uint64_t left = q->far->used[level]; left; left &= left - 1) {
+            const struct timer_batch *b = q->far->buckets[level][__builtin_ctzll(left)].first;
+            for (; b; b = b->next)
+                for (uint32_t i = 0; i < b->count; i++)
+                    if (up_to_date(&b->entries[i]) && visit(arg, b->entries[i]))
+                        return true;
+        }
+    return false;
+}
+
+void timer_queue_move(struct timer_queue *q, struct timer_queue *all)
+{
+    *all = (struct timer_queue){
+        .near = q->near,
+        .near_count = q->near_count,
+        .far_count = q->far_count,
+        .far = q->far,
+        .spare = q->spare,
+    };
+    q->near = NULL;
+    q->near_count = q->near_capacity = q->far_count = q->spare_count = 0;
+    q->far = NULL;
+    q->spare = NULL;
+    store_relaxed(&q->stale, 0);
+    publish_next(q);
+}
+
+static void batches_free(struct timer_batch *b)
+{
+    while (b) {
+        struct timer_batch *next = b->next;
+        free(b);
+        b = next;
+    }
+}
+
+void timer_queue_free(struct timer_queue *q)
+{
+    for (unsigned level = 0; q->far && level < LEVELS; level++)
+        for (unsigned slot = 0; slot < SLOTS; slot++)
+            batches_free(q->far->buckets[level][slot].first);
+    batches_free(q->spare);
+    free(q->far);
+    free(q->near);
+}
