@@ -63,6 +63,7 @@ void __lsan_register_root_region(const void *start, size_t size);
 
 #define SLAB_FIRST (2u << 20)
 #define SLAB_MOST ((uint64_t)16 << 30)
+#define SLAB_USUAL ((uint64_t)1 << 30) /* larger ones for those who have many: at most an eighth of it */
 #define SMALL_SLAB (64u << 20)
 #define CARVE_MOST 64 /* slots whose guards one call installs */
 #define SANITIZED_LEAST (64u << 10)
@@ -91,6 +92,8 @@ struct central {
     struct stack *slots;   /* descriptors of the present slab */
     char *slab;
     uint64_t next_slot, slot_count, slab_bytes, carve;
+    uint64_t reserved;     /* bytes of all slabs */
+    uint64_t carving;      /* how many are at it outside of the lock */
 
     struct chunk *partial, *empty, *fresh; /* small: some free; all free; untouched or given back */
     uint64_t empty_count, empty_low;
@@ -189,38 +192,37 @@ static void write_canary(struct stack *s)
 static bool slab_add(struct central *c, unsigned class)
 {
     size_t stride = slot_stride(class);
-    uint64_t bytes = c->slab_bytes ? c->slab_bytes * 2 : SLAB_FIRST;
-    if (bytes > SLAB_MOST)
-        bytes = SLAB_MOST;
+    uint64_t want = c->slab_bytes ? c->slab_bytes * 2 : SLAB_FIRST;
+    uint64_t most = c->reserved / 8 > SLAB_USUAL ? c->reserved / 8 : SLAB_USUAL;
+    if (most > SLAB_MOST)
+        most = SLAB_MOST;
+    if (want > most)
+        want = most;
     if (class == STACK_CLASSES - 1)
         return false;
-    struct stack *slots = NULL;
-    char *slab = NULL;
-    for (;; bytes /= 2) {
-        if (bytes < stride)
-            bytes = stride;
-        uint64_t count = bytes / stride;
-        slots = vm_map(count * sizeof *slots, 0);
-        slab = slots ? vm_map(bytes, VM_HUGE) : NULL;
-        if (slab)
-            break;
+    for (;; want /= 2) {
+        uint64_t count = want > stride ? want / stride : 1, bytes = count * stride;
+        struct stack *slots = vm_map(count * sizeof *slots, 0);
+        char *slab = slots ? vm_map(bytes, 0) : NULL;
+        if (slab) {
+            vm_no_huge(slab, bytes);
+#if HAVE_ASAN
+            __lsan_register_root_region(slots, count * sizeof *slots);
+#endif
+            c->slots = slots;
+            c->slab = slab;
+            c->next_slot = 0;
+            c->slot_count = count;
+            c->slab_bytes = want;
+            c->reserved += bytes;
+            add_relaxed(&counters.reserved, bytes);
+            return true;
+        }
         if (slots)
             vm_unmap(slots, count * sizeof *slots);
-        if (bytes <= SLAB_FIRST || bytes == stride)
+        if (want <= SLAB_FIRST || count == 1)
             return false;
     }
-    vm_no_huge(slab, bytes);
-    uint64_t count = bytes / stride;
-#if HAVE_ASAN
-    __lsan_register_root_region(slots, count * sizeof *slots);
-#endif
-    c->slots = slots;
-    c->slab = slab;
-    c->next_slot = 0;
-    c->slot_count = count;
-    c->slab_bytes = bytes;
-    add_relaxed(&counters.reserved, bytes);
-    return true;
 }
 
 /* Guards for n slots from `base`; the kind of guard they got. */
@@ -268,6 +270,7 @@ static bool carve(struct central *c, unsigned class)
     struct stack *slots = c->slots + first;
     char *base = c->slab + first * stride;
     c->next_slot += n;
+    c->carving++;
     lock_release(&c->lock);
 
     bool canary = install_guards(base, n, class) == GUARD_CANARY;
@@ -289,6 +292,7 @@ static bool carve(struct central *c, unsigned class)
     add_relaxed(&counters.made, n);
 
     lock_take(&c->lock);
+    c->carving--;
     slots[n - 1].next = c->clean;
     c->clean = slots;
     return true;
@@ -296,18 +300,26 @@ static bool carve(struct central *c, unsigned class)
 
 static struct stack *guarded_get(struct central *c, unsigned class)
 {
-    struct stack *s = c->free;
-    if (s) {
-        c->free = s->next;
-        if (--c->idle < c->low_water)
-            c->low_water = c->idle;
-        return s;
+    for (;;) {
+        struct stack *s = c->free;
+        if (s) {
+            c->free = s->next;
+            if (--c->idle < c->low_water)
+                c->low_water = c->idle;
+            return s;
+        }
+        if ((s = c->clean)) {
+            c->clean = s->next;
+            return s;
+        }
+        if (carve(c, class))
+            continue;
+        if (c->carving == 0)
+            return NULL;
+        lock_release(&c->lock); /* there is no more memory, but somebody is about to bring some stacks */
+        os_thread_yield();
+        lock_take(&c->lock);
     }
-    if (!c->clean && !carve(c, class))
-        return NULL;
-    s = c->clean;
-    c->clean = s->next;
-    return s;
 }
 
 /* --- small stacks --- */

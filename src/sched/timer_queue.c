@@ -17,16 +17,17 @@
 //
 // The way. Heap and buckets hold pairs (when, timer): sifting compares and moves within the array only, and four
 // children share a cache line. What is far is put into a bucket, which costs a store and keeps no order: this is a
-// radix heap [Ahuja, Mehlhorn, Orlin, Tarjan 1990] with digits of six bits, the lowest of which counts milliseconds, about. When the
-// earliest bucket begins, and not before anything in the heap that comes first, the horizon moves to its beginning, and what
-// is in it goes to the heap, or to buckets of lower levels: for hours that happens three or four times to a timer, for a
-// second twice, and all others are left in peace. No wake-up comes of it: each bucket knows its least time, and
-// the queue is slept through until then. Few timers need no buckets: they are in the heap, whenever they are due. And a millisecond's
-// worth of goroutines is fetched into the cache together, so that their misses overlap.
+// radix heap [Ahuja, Mehlhorn, Orlin, Tarjan 1990] with digits of six bits, the lowest of which counts milliseconds, about.
+// When the earliest bucket begins, and not before anything in the heap that comes first, the horizon moves to its
+// beginning, and what is in it goes to the heap, or to buckets of lower levels: for hours that happens three or four times
+// to a timer, for a second twice, and all others are left in peace. (A bucket is emptied at once, whatever is in it: some
+// nanoseconds each.) No wake-up comes of it: each bucket knows its least time, and the queue is slept through until then.
+// Few timers need no buckets: they are in the heap, whenever they are due. And a millisecond's worth of goroutines is
+// fetched into the cache together, so that their misses overlap.
 //
-// Cancelling is one compare-and-swap on the timer, and leaves the entry, out of date, until its bucket is emptied, or it comes to the
-// top, or half of all are out of date: then the owner sweeps them out. So there are never more than twice as many
-// entries as timers.
+// Cancelling is one compare-and-swap on the timer, and leaves the entry, out of date, until it is to go to the heap, or
+// comes to the top, or half of all are out of date: then the owner sweeps them out, and packs what is left. So there are
+// never more than twice as many entries as timers.
 #include "sched/timer_queue.h"
 
 #include <stdlib.h>
@@ -221,14 +222,14 @@ static void far_advance(struct timer_queue *q)
         q->far_count -= b->count;
         for (uint32_t i = 0; i < b->count; i++) {
             struct timer_entry x = b->entries[i];
-            if (!up_to_date(&x)) {
+            if (x.when - q->horizon >= HORIZON_STEP) {
+                far_put(q, x); /* without a look at the timer, which would be a miss, and there may be a million here */
+            } else if (!up_to_date(&x)) {
                 timer_queue_stale_less(q);
-            } else if (x.when - q->horizon < HORIZON_STEP) {
+            } else {
                 if (x.timer & TIMER_OF_GOROUTINE)
                     wait_warm(timer_of(&x));
                 near_put(q, x);
-            } else {
-                far_put(q, x);
             }
         }
         batch_put(q, b);
@@ -250,28 +251,43 @@ static void publish_next(struct timer_queue *q)
     store_relaxed(&q->next, next);
 }
 
+/* What is left is packed: `to` is filled with what is in the batches from there on. */
 static void sweep_bucket(struct timer_queue *q, unsigned level, unsigned slot)
 {
     struct bucket *k = &q->far->buckets[level][slot];
-    struct timer_batch *b, **link = &k->first;
+    struct timer_batch *b = k->first, *to = NULL;
+    k->first = NULL;
     k->least = TIME_NEVER;
-    while ((b = *link)) {
-        uint32_t n = 0;
-        for (uint32_t i = 0; i < b->count; i++) {
-            if (!up_to_date(&b->entries[i]))
+    while (b) {
+        struct timer_batch *next = b->next;
+        uint32_t count = b->count;
+        b->count = 0;
+        if (!to)
+            to = b;
+        for (uint32_t i = 0; i < count; i++) {
+            struct timer_entry x = b->entries[i];
+            if (!up_to_date(&x)) {
+                q->far_count--;
                 continue;
-            if (b->entries[i].when < k->least)
-                k->least = b->entries[i].when;
-            b->entries[n++] = b->entries[i];
+            }
+            if (to->count == BATCH) { /* then b is another one, of which so many have been read at least */
+                to->next = k->first;
+                k->first = to;
+                to = b;
+            }
+            to->entries[to->count++] = x;
+            if (x.when < k->least)
+                k->least = x.when;
         }
-        q->far_count -= b->count - n;
-        b->count = n;
-        if (n == 0) {
-            *link = b->next;
+        if (to != b)
             batch_put(q, b);
-        } else {
-            link = &b->next;
-        }
+        b = next;
+    }
+    if (to && to->count > 0) {
+        to->next = k->first;
+        k->first = to;
+    } else if (to) {
+        batch_put(q, to);
     }
     if (!k->first)
         bucket_unmark(q->far, level, slot);
