@@ -526,7 +526,7 @@ static uint32_t outdated(const struct timer_queue *q)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < q->near_count; i++)
-        n += load_relaxed(&((struct timer *)(q->near[i].timer & ~(uintptr_t)1))->when) != q->near[i].when;
+        n += load_relaxed(&timer_of(&q->near[i])->when) != q->near[i].when;
     return n;
 }
 
