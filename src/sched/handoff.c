@@ -150,6 +150,21 @@ struct p *p_idle_pop_locked(void)
     return pp;
 }
 
+struct p *p_idle_pop_due_locked(void)
+{
+    struct p **first = &sched.idle_ps;
+    for (struct p **at = first; *at; at = &(*at)->link)
+        if (load_relaxed(&(*at)->timers.next) < load_relaxed(&(*first)->timers.next))
+            first = at;
+    struct p *pp = *first;
+    if (pp) { /* to the front */
+        *first = pp->link;
+        pp->link = sched.idle_ps;
+        sched.idle_ps = pp;
+    }
+    return p_idle_pop_locked();
+}
+
 void p_idle_push_locked(struct p *pp)
 {
     check(!pp->idle && runq_length(pp) == 0 && !load_relaxed(&pp->runnext));

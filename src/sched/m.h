@@ -34,6 +34,7 @@ struct m {
     bool ends;                  /* its locked goroutine ended: the thread ends too; itself */
     bool first;                 /* the process's first thread; constant */
     struct g *locked_g;         /* runs this G only; itself */
+    int fired;                  /* timers since it last slept; itself */
     struct p *woken_by;         /* whose launch woke it, while spinning */
     uint32_t id;
     int tid;

@@ -176,12 +176,19 @@ void woken_in_vain(struct p *by);
 /* The owner of a P, or nobody. Take p->lock themselves. */
 void p_attach(struct m *mp, struct p *pp);
 struct p *p_detach(struct m *mp);
-/* Idle list; under sched.lock. */
+/* Idle list; under sched.lock. The second one prefers the P whose timers are due first. */
 struct p *p_idle_pop_locked(void);
+struct p *p_idle_pop_due_locked(void);
 void p_idle_push_locked(struct p *pp);
 /* Takes vp from whoever has it, or fails. vp->lock held; on true others keep off until p_unseize. */
 bool p_seize(struct p *vp);
 void p_unseize(struct p *vp);
+/* A guess: pp's M is in the library just now, and comes to its timers by itself. */
+static inline bool p_in_section(const struct p *pp)
+{
+    const struct m *mp = load_relaxed(&pp->m); /* an M's memory stays an M's */
+    return mp && load_relaxed(&mp->in) != 0;
+}
 /* Takes the P away from the M that has seized pp->m: the caller becomes the one to hand it on. */
 void p_take_away(struct p *pp);
 /* Gives a P that nobody has to an M, or makes it idle. May make a thread: on a system stack. */

@@ -57,6 +57,7 @@
 //     submitter: put the goroutine on the ring · fence · is a P idle and does nobody spin? wake one
 //     idler:     make the P idle · stop spinning · fence · look at all rings again
 //
+// (If all Ps are idle then, nobody is a submitter, and whoever becomes one takes a P from the list first.)
 // Of the two, one sees the other. The fence of the submitter is on the path of every launch, so it is
 // the compiler's only, and the idler pays for both with os_fence_others (membarrier), which costs little
 // beside the sleep that follows. The global queue needs no such care: it is looked at for the last time under
@@ -73,7 +74,15 @@
 // A program that launches a goroutine and waits for it, again and again, has an idle P and a launch each
 // time, and the thread woken finds that the goroutine has run. So whoever was woken and found nothing says so
 // in the waking P's wake_backoff, and after n such failures in a row that P's next 2^n launches wake nobody. The
-// first success ends it. sysmon wakes a thread when work does wait, so that the loss is bounded by its period.
+// first theft that was worth it ends it. sysmon wakes a thread when work does wait, so that the loss is bounded by its period.
+//
+// "Many timers"
+//
+// An M without work sleeps until the earliest timer of all Ps. Where a million goroutines sleep, some are due in each
+// microsecond, and to wake for each handful of them costs more than to run them. So an M that has fired
+// many timers since it last slept sleeps for a tenth of a millisecond at least: what becomes due meanwhile is fired together, later by no
+// more than that. Who wakes takes the P whose timers are due, not any other; leaves those alone which a P's own M is about to come
+// to; and what timers make ready neither counts as success nor as failure of a wake-up.
 #include "sched/sched.h"
 
 #include "base/options.h"
@@ -90,6 +99,10 @@
 #define POLL_EVERY 200000 /* ns */
 /* Timers are due at switches; the clock costs as much as two switches, so only every eighth looks. */
 #define TIMER_LOOK 8
+/* "Many timers": who has fired so many sleeps for so long at least, and so long for those of a P that its M is about to fire. */
+#define MANY_TIMERS 16
+#define MANY_SLEEP 100000 /* ns */
+#define BUSY_SLEEP 20000  /* ns */
 #define POLL_BEHIND_EVERY 2000000 /* ns */
 #define ROUND_EVERY 10000000 /* ns; see "Newest first" */
 #define ROUND_MOST 64
@@ -539,22 +552,26 @@ static void spinning_end(struct m *mp, bool found)
     check(before > 0);
     if (by && !found)
         woken_in_vain(by);
-    else if (by && !mp->p->theft_by) /* else it will be judged */
-        store_relaxed(&by->wake_backoff, 0);
     if (found && before == 1)
         wake_idle(mp->p);
 }
 
-/* The earliest timer of all Ps. */
-static int64_t earliest_timer(void)
+/* When mp, which falls asleep now, has to wake for the timers of any P; see "Many timers". */
+static int64_t wake_time(struct m *mp, int64_t now)
 {
     int64_t when = TIME_NEVER;
     uint32_t count = load_acquire(&sched.p_count);
     for (uint32_t i = 0; i < count; i++) {
-        int64_t next = load_relaxed(&load_acquire(&sched.ps[i])->timers.next);
+        struct p *pp = load_acquire(&sched.ps[i]);
+        int64_t next = load_relaxed(&pp->timers.next);
+        if (next <= now && p_in_section(pp))
+            next = now + BUSY_SLEEP;
         if (next < when)
             when = next;
     }
+    if (mp->fired >= MANY_TIMERS && when < now + MANY_SLEEP)
+        when = now + MANY_SLEEP;
+    mp->fired = 0;
     return when;
 }
 
@@ -564,7 +581,7 @@ static void m_awake(struct m *mp)
     if (mp->idle) { /* time is up, or there are events, and nobody has taken us off the list */
         m_unlist_idle_locked(mp);
         if (!mp->locked_g)
-            mp->next_p = p_idle_pop_locked();
+            mp->next_p = p_idle_pop_due_locked();
     }
     struct p *pp = mp->next_p;
     mp->next_p = NULL;
@@ -635,11 +652,17 @@ static void go_idle(struct m *mp)
         return;
     }
     p_idle_push_locked(pp);
+    /* Nobody can be putting work on a ring then, and who will takes a P first, under this lock. */
+    bool all_idle = load_relaxed(&sched.idle_p_count) == load_relaxed(&sched.p_count);
     lock_release(&sched.lock);
 
     bool spun = mp->spinning;
     if (spun)
         spinning_end(mp, false);
+    if (all_idle) {
+        m_sleep(mp, wake_time(mp, os_now()));
+        return;
+    }
     /* "Worker parking": the idler's fence, for both sides. */
     if (unlikely(sched.light_fence_missing))
         full_fence();
@@ -661,7 +684,7 @@ static void go_idle(struct m *mp)
             spinning_begin(mp);
         return;
     }
-    m_sleep(mp, earliest_timer());
+    m_sleep(mp, wake_time(mp, now));
 }
 
 static bool in_round(const struct p *pp)
@@ -744,7 +767,7 @@ static struct g *find_runnable(struct m *mp)
                 spinning_end(mp, false);
             /* If all Ps are busy, so are those who see to the timers. */
             bool idle = load_relaxed(&sched.idle_p_count) > 0;
-            m_sleep(mp, idle ? earliest_timer() : TIME_NEVER);
+            m_sleep(mp, idle ? wake_time(mp, os_now()) : TIME_NEVER);
             continue;
         }
         if (unlikely(load_relaxed(&pp->gone))) {
@@ -755,7 +778,7 @@ static struct g *find_runnable(struct m *mp)
         if (load_relaxed(&pp->timers.next) != TIME_NEVER) {
             int64_t now = os_now();
             if (now >= load_relaxed(&pp->timers.next))
-                timer_run_due(mp, pp, now);
+                mp->fired += timer_run_due(mp, pp, now);
         }
         struct g *gp = NULL;
         if (pp->until_fair == 0) {

@@ -161,6 +161,8 @@ static struct g *steal_next(struct p *vp)
             if (load_relaxed(&vp->tick) == tick)
                 gp = runq_pop_next(vp);
             p_unseize(vp);
+            if (gp)
+                store_relaxed(&vp->wake_backoff, 0); /* a hog: it is well to wake others */
         }
         lock_release(&vp->lock);
     }
@@ -181,9 +183,9 @@ struct g *steal(struct m *mp, struct p *pp)
                 continue;
             struct g *gp = NULL;
             if (last && load_relaxed(&vp->timers.next) != TIME_NEVER &&
-                load_relaxed(&vp->timers.next) <= now && lock_try(&vp->lock)) {
+                load_relaxed(&vp->timers.next) <= now && !p_in_section(vp) && lock_try(&vp->lock)) {
                 if (p_seize(vp)) {
-                    timer_run_due(mp, vp, now);
+                    mp->fired += timer_run_due(mp, vp, now);
                     p_unseize(vp);
                 }
                 lock_release(&vp->lock);

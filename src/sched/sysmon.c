@@ -41,6 +41,7 @@
 #define SCAVENGE_EVERY (100 * MILLISECOND)
 #define SCAVENGE_FOR (5 * MILLISECOND)
 #define GIVE_UP_THREADS (1000 * MILLISECOND)
+#define TIMER_LATE (200 * MICROSECOND) /* more than who sleeps until it oversleeps: "Many timers" in schedule.c */
 #define SHY_MOST (200 * MICROSECOND)
 
 static _Atomic uint32_t word;    /* futex: changes when sysmon shall look */
@@ -150,6 +151,21 @@ static bool look_at(struct p *pp, int64_t now)
         return false;
     }
     return take_from(pp, mp);
+}
+
+/* It is due, and of the Ms that sleep none is about to wake for it. */
+static bool timer_missed(int64_t when, int64_t now)
+{
+    bool expected = false;
+    if (when > now)
+        return false;
+    if (now - when < TIMER_LATE) {
+        lock_take(&sched.lock);
+        for (struct m *mp = sched.idle_ms; mp && !expected; mp = mp->link)
+            expected = mp->sleeps_until != 0 && mp->sleeps_until - when < TIMER_LATE;
+        lock_release(&sched.lock);
+    }
+    return !expected;
 }
 
 /* Ps with work for which no thread could be made. */
@@ -295,7 +311,7 @@ static void *sysmon(void *arg)
         /* Backstop for the work and the timers of Ps that nobody runs. */
         bool due = global_stuck();
         for (uint32_t i = 0; i < count && !due; i++)
-            due = load_relaxed(&load_acquire(&sched.ps[i])->timers.next) <= now;
+            due = timer_missed(load_relaxed(&load_acquire(&sched.ps[i])->timers.next), now);
         if (due && load_relaxed(&sched.idle_p_count) > 0)
             acted |= wake_spinning(NULL);
         if (netpoll_wanted() && !load_relaxed(&sched.poller) &&

@@ -64,7 +64,7 @@ void timer_return_p(struct p *pp, int64_t when)
      * woken. */
     struct p *idle = NULL;
     lock_take(&sched.lock);
-    if (!sched.timekeeper || sched.timekeeper->sleeps_until > when)
+    if (timekeeper_late_locked(when))
         idle = p_idle_pop_locked();
     lock_release(&sched.lock);
     if (idle)
