@@ -16,6 +16,7 @@
 #include "os/lock.h"
 #include "os/os.h"
 #include "sched/sched.h"
+#include "sched/section.h"
 
 #define TIME_LENGTH 20 /* "2006/01/02 15:04:05 " */
 #define LINE_USUAL 1024
@@ -101,6 +102,7 @@ static void log_line(void *arg)
 GO_EXPORT void go_logf(const char *format, ...)
 {
     struct message m = { .format = format };
+    thread_calls();
     va_start(m.args, format);
     system_stack_call(log_line, &m);
     va_end(m.args);

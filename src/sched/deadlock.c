@@ -1,5 +1,13 @@
 // SPDX-License-Identifier: MIT
-// All goroutines are asleep. Known for certain when no M runs, for whatever could still wake one of them is
+// All goroutines are asleep.
+//
+// "Strangers"
+//
+// A plain thread counts once it has called the library. But a program that has just made its first thread, and waits for what that
+// will send, has not done anything wrong. So while the process has threads that nobody knows, a deadlock is not
+// reported at once: sysmon looks again and again, and reports it when they have ended, or have not called for a long while.
+//
+// Known for certain when no M runs, for whatever could still wake one of them is
 // counted: an M that runs or blocks (go_block_enter) is not idle; a timer is in a heap; a plain thread that has
 // called the library is in sched.foreign until it ends, as is the process's first thread before it is
 // goroutine 1. A P that sysmon has taken from somebody, and its queue with it, is in nobody's hand but sysmon's for
@@ -7,6 +15,8 @@
 #include "sched/fatal.h"
 #include "sched/netpoll.h"
 #include "sched/sched.h"
+
+#define STRANGERS_WAIT 3000000000 /* ns */
 
 static _Atomic int deadlock_wakers;
 
@@ -24,15 +34,45 @@ static bool timers_pending(void)
     return false;
 }
 
-void deadlock_check_locked(void)
+static bool all_asleep(void)
 {
-    if (sched.idle_m_count < sched.m_count ||
-        load_relaxed(&sched.idle_p_count) < load_relaxed(&sched.procs) || sched.foreign > 0 ||
-        sched.global.length > 0 || load_relaxed(&deadlock_wakers) > 0 || netpoll_wanted() ||
-        sched.stranded_ps || sched.retrying || timers_pending())
-        return;
+    return sched.idle_m_count == sched.m_count &&
+           load_relaxed(&sched.idle_p_count) == load_relaxed(&sched.procs) && sched.foreign == 0 &&
+           sched.global.length == 0 && load_relaxed(&deadlock_wakers) == 0 && !netpoll_wanted() &&
+           !sched.stranded_ps && !sched.retrying && !timers_pending();
+}
+
+static cold void report(void)
+{
     bool main_ended = sched.main_ended;
     lock_release(&sched.lock);
     fatal("all goroutines are asleep - deadlock!%s",
           main_ended ? " (main has ended by go_exit)" : "");
+}
+
+/* Threads that are neither Ms nor sysmon nor ThreadSanitizer's own. */
+static bool strangers(void)
+{
+    return os_thread_count() > (int)sched.m_count + sched.first_resting + 1 + HAVE_TSAN;
+}
+
+void deadlock_check_locked(void)
+{
+    if (!all_asleep())
+        return;
+    if (!strangers())
+        report();
+    sched.deadlock_since = os_now();
+    sysmon_kick();
+}
+
+bool deadlock_suspected_locked(int64_t now)
+{
+    if (sched.deadlock_since == 0)
+        return false;
+    if (!all_asleep())
+        sched.deadlock_since = 0;
+    else if (now - sched.deadlock_since >= STRANGERS_WAIT || !strangers())
+        report();
+    return sched.deadlock_since != 0;
 }

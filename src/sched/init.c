@@ -100,6 +100,7 @@ static void first_g0(void)
     m_tls = &m_stranger;
     lock_take(&sched.lock);
     sched.m_count--;
+    sched.first_resting = true;
     deadlock_check_locked();
     lock_release(&sched.lock);
     for (;;)

@@ -47,6 +47,8 @@ struct sched {
 
     uint32_t foreign;      /* under lock: plain threads that could still wake somebody */
     bool main_ended;       /* under lock: go_exit in main */
+    bool first_resting;    /* under lock: the process's first thread is no M any more, and must not end */
+    int64_t deadlock_since; /* under lock: it looks like one, but strangers may call; 0 if not */
     _Atomic bool dying;    /* a fatal error is being reported */
     _Atomic bool forked;   /* this is the child of a fork */
 
@@ -71,9 +73,6 @@ extern struct g main_g; /* goroutine 1; of no slab, so g_for_each does not know 
 
 /* Makes the calling thread known: main as goroutine 1, another as a plain thread. */
 struct m *thread_adopt(void);
-
-/* The same where it has not happened yet, and is not under way: misuse may be a thread's first call. */
-void thread_make_known(void);
 
 /* --- thread.c --- */
 
@@ -222,9 +221,12 @@ void deadlock_waker_add(int n);
 /* Under sched.lock, when an M has become idle or a plain thread has ended. */
 void deadlock_check_locked(void);
 
+/* sysmon's part in it ("Strangers" in deadlock.c): true if it shall look again soon. Under sched.lock. */
+bool deadlock_suspected_locked(int64_t now);
+
 /* --- sysmon.c --- */
 void sysmon_start(void);
-/* A P leaves the idle list. Under sched.lock. */
+/* A P leaves the idle list, or a deadlock is suspected. Under sched.lock. */
 void sysmon_kick(void);
 /* A thread is about to block and others wait for its P. */
 void sysmon_hurry(void);

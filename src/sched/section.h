@@ -46,6 +46,9 @@
 
 struct m *section_enter_slow(void);
 
+/* Adopts the calling thread, unless that is under way. In init.c. */
+void thread_make_known(void);
+
 /* Until mp is not seized any more. Outside of a section. */
 void section_wait(struct m *mp);
 
@@ -64,4 +67,11 @@ static always_inline struct m *section_enter(void)
 static always_inline void section_leave(struct m *mp)
 {
     store_release(&mp->in, 0); /* pairs with the acquire in p_seize */
+}
+
+/* For public functions that need no section: from its first call on a thread counts (deadlock.c). */
+static always_inline void thread_calls(void)
+{
+    if (unlikely(m_self() == &m_stranger))
+        thread_make_known();
 }

@@ -9,13 +9,16 @@
 
 GO_EXPORT go_time go_now(void)
 {
+    thread_calls();
     return os_now();
 }
 
 GO_EXPORT int go_sleep(go_duration d)
 {
-    if (d <= 0)
+    if (d <= 0) {
+        thread_calls();
         return 0;
+    }
     struct m *mp = section_enter();
     int64_t now = os_now(), until = d < TIME_NEVER - now ? now + d : TIME_NEVER - 1;
     struct g *gp = mp->cur;

@@ -48,7 +48,7 @@ static _Atomic uint32_t word;    /* futex: changes when sysmon shall look */
 static _Atomic bool dozing;      /* in a long rest, or for ever, all Ps idle; under sched.lock */
 static _Atomic int64_t period;   /* its present sleep; 0 while it looks */
 
-/* Under sched.lock: a P leaves the idle list. */
+/* Under sched.lock: a P leaves the idle list, or there is something to suspect. */
 void sysmon_kick(void)
 {
     if (likely(!load_relaxed(&dozing)))
@@ -239,6 +239,7 @@ static bool doze(int64_t ns, bool for_ever)
 {
     lock_take(&sched.lock);
     bool all_idle = load_relaxed(&sched.idle_p_count) == load_relaxed(&sched.procs);
+    for_ever = !deadlock_suspected_locked(os_now()) && for_ever;
     store_relaxed(&dozing, all_idle);
     uint32_t seen = load_relaxed(&word);
     lock_release(&sched.lock);

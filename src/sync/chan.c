@@ -338,6 +338,7 @@ GO_EXPORT struct go_channel *go_chan_make_(size_t size, size_t capacity)
 
 GO_EXPORT struct go_channel *go_chan_ref_(struct go_channel *c)
 {
+    thread_calls();
     if (c)
         atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
     return c;
@@ -345,6 +346,7 @@ GO_EXPORT struct go_channel *go_chan_ref_(struct go_channel *c)
 
 GO_EXPORT void go_chan_unref_(struct go_channel *c)
 {
+    thread_calls();
     if (!c)
         return;
     /* If it is the only one there is nobody else who could make it two: no atomic operation is needed. Acquire: pairs
@@ -509,11 +511,13 @@ GO_EXPORT int go_chan_close_(struct go_channel *c)
 
 GO_EXPORT size_t go_chan_len_(const struct go_channel *c)
 {
+    thread_calls();
     return c && !(c->flags & CHAN_TIMER) ? load_relaxed(&c->count) : 0;
 }
 
 GO_EXPORT size_t go_chan_cap_(const struct go_channel *c)
 {
+    thread_calls();
     return c && !(c->flags & CHAN_TIMER) ? c->capacity : 0;
 }
 

@@ -206,6 +206,7 @@ GO_EXPORT go_timer *go_ticker_new(go_duration period)
 
 GO_EXPORT go_chan(go_time) go_timer_chan(go_timer *t)
 {
+    thread_calls();
     return (go_chan(go_time))t->channel;
 }
 

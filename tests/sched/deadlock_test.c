@@ -11,6 +11,8 @@
 
 #include "test.h"
 
+#include "sched/sched.h"
+
 #define DEADLOCK "fatal error: all goroutines are asleep - deadlock!"
 
 static go_sem never, gate;
@@ -149,6 +151,34 @@ CHILD(when_the_last_thread_ends)
     sleeps_for_ever();
 }
 
+static void *never_calls(void *arg)
+{
+    usleep(*(useconds_t *)arg);
+    return NULL;
+}
+
+static void start_stranger(void *(*fn)(void *), void *arg)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, fn, arg) != 0)
+        exit(9);
+    pthread_detach(thread);
+}
+
+CHILD(when_the_last_stranger_ends)
+{
+    static useconds_t brief_time = 30000;
+    start_stranger(never_calls, &brief_time);
+    sleeps_for_ever();
+}
+
+CHILD(strangers_that_never_call)
+{
+    static useconds_t long_time = 60000000;
+    start_stranger(never_calls, &long_time);
+    sleeps_for_ever();
+}
+
 TEST(everybody_sleeps)
 {
     check_deadlock("main_alone", "goroutine 1 [semacquire]:");
@@ -180,6 +210,8 @@ TEST(main_ends_by_exit)
 TEST(plain_threads_count_until_they_end)
 {
     check_deadlock("when_the_last_thread_ends", "goroutine 1 [semacquire");
+    check_deadlock("when_the_last_stranger_ends", "goroutine 1 [semacquire");
+    check_deadlock("strangers_that_never_call", "goroutine 1 [semacquire");
 }
 
 TEST(preempt_off)
@@ -219,9 +251,23 @@ CHILD(a_thread_will_wake_us)
     if (pthread_create(&thread, NULL, releases_late, &never) != 0)
         exit(9);
     pthread_detach(thread);
-    while (!known) /* a wait for a thread that is not known yet would be a deadlock */
+    while (!known)
         usleep(1000);
     go_lock_thread();
+    sleeps_for_ever();
+    puts("woken");
+}
+
+static void *calls_late(void *arg)
+{
+    usleep(100000);
+    go_sem_release(arg, 1);
+    return NULL;
+}
+
+CHILD(a_stranger_will_wake_us)
+{
+    start_stranger(calls_late, &never);
     sleeps_for_ever();
     puts("woken");
 }
@@ -304,12 +350,78 @@ CHILD(only_a_thread_uses_goroutines)
 
 TEST(somebody_could_still_wake_us)
 {
-    static const char *const children[] = { "a_thread_will_wake_us", "a_blocking_call_will_wake_us",
-                                            "a_timer_will_wake_us", "a_hog_will_wake_us",
-                                            "a_deadline_will_wake_us", "only_a_thread_uses_goroutines" };
-    for (int i = 0; i < 12; i++) {
+    static const char *const children[] = { "a_thread_will_wake_us", "a_stranger_will_wake_us",
+                                            "a_blocking_call_will_wake_us", "a_timer_will_wake_us",
+                                            "a_hog_will_wake_us", "a_deadline_will_wake_us",
+                                            "only_a_thread_uses_goroutines" };
+    for (int i = 0; i < 14; i++) {
         struct test_result r = test_run_child(children[i / 2], i % 2 ? "GOMAXPROCS=1" : "GOMAXPROCS=3", NULL);
         CHECK_EQ(r.status, 0);
         CHECK_STR(r.output, "woken\n");
     }
+}
+
+/* Whatever a thread calls first, from then on it counts. */
+static chan(int) some_channel;
+static go_timer *some_timer;
+
+static void call_now(void)
+{
+    go_now();
+}
+static void call_sleep(void)
+{
+    go_sleep(0);
+}
+static void call_len(void)
+{
+    chan_len(some_channel);
+}
+static void call_cap(void)
+{
+    chan_cap(some_channel);
+}
+static void call_ref(void)
+{
+    chan_ref(some_channel);
+}
+static void call_unref(void)
+{
+    chan_unref(some_channel);
+}
+static void call_timer_chan(void)
+{
+    go_timer_chan(some_timer);
+}
+static void call_logf(void)
+{
+    go_logf("a first call");
+}
+static void call_count(void)
+{
+    go_count();
+}
+
+static void *first_call(void *call)
+{
+    uint32_t before = sched.foreign;
+    (*(void (**)(void))call)();
+    return sched.foreign == before + 1 ? call : NULL;
+}
+
+TEST(first_calls_make_threads_known)
+{
+    static void (*const calls[])(void) = { call_now, call_sleep, call_len, call_cap, call_ref,
+                                           call_unref, call_timer_chan, call_logf, call_count };
+    some_channel = chan_make(int, 1);
+    some_timer = go_timer_new(GO_HOUR);
+    for (size_t i = 0; i < array_length(calls); i++) {
+        pthread_t thread;
+        void *known = NULL;
+        CHECK_EQ(pthread_create(&thread, NULL, first_call, (void *)&calls[i]), 0);
+        pthread_join(thread, &known);
+        CHECK(known != NULL);
+    }
+    go_timer_free(some_timer);
+    chan_unref(some_channel);
 }

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -110,6 +111,15 @@ int os_gettid(void)
 bool os_is_first_thread(void)
 {
     return SYSCALL0(SYS_gettid) == SYSCALL0(SYS_getpid);
+}
+
+int os_thread_count(void)
+{
+    /* The directory has a link to each thread, and two as every directory. Filled in by the kernel, out of sanitizers' sight. */
+    struct stat st = { .st_nlink = 0 };
+    if (SYSCALL4(SYS_newfstatat, AT_FDCWD, "/proc/self/task", &st, 0) != 0 || st.st_nlink <= 2)
+        return 0;
+    return (int)st.st_nlink - 2;
 }
 
 /* The first line of a small file, without the newline; false when it cannot be read. */
