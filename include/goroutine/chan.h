@@ -92,7 +92,7 @@ struct go_channel;
  * go_chan_range(c, T *out) { ... }: receives into *out and runs the block, until the channel is closed and drained, or the wait
  * is cancelled (go_cancelled tells). break and continue as in a for. c is evaluated once, out each time. May park.
  */
-#define go_chan_range(c, out) GO_CHAN_RANGE_(c, out, __LINE__)
+#define go_chan_range(c, out) GO_CHAN_RANGE_(c, out, __COUNTER__)
 
 #ifndef GO_NO_SHORT_NAMES
 #define chan(...) go_chan(__VA_ARGS__)
@@ -147,9 +147,9 @@ struct go_channel;
 		GO_CHAN_(c); \
 	})
 
-#define GO_CHAN_RANGE_(c, out, line) GO_CHAN_RANGE_AT_(c, out, line)
-#define GO_CHAN_RANGE_AT_(c, out, line) \
-	for (__typeof__(&*(c)) go_range_##line##_ = (c); go_chan_recv(go_range_##line##_, out) == 1;)
+#define GO_CHAN_RANGE_(c, out, n) GO_CHAN_RANGE_N_(c, out, n)
+#define GO_CHAN_RANGE_N_(c, out, n) \
+	for (__typeof__(&*(c)) go_range_##n##_ = (c); go_chan_recv(go_range_##n##_, out) == 1;)
 
 #ifdef __cplusplus
 extern "C" {

@@ -25,7 +25,7 @@ void go_yield(void);
  * Ends the calling goroutine; its deferred calls run first. In main: the others go on, and when none is left the
  * process ends with the deadlock report. On a plain thread: ends the thread. Deferred calls may park; from any thread.
  */
-__attribute__((noreturn)) void go_exit(void);
+_Noreturn void go_exit(void);
 
 /* The number of the calling goroutine, unique in the process; main is 1; 0 on a plain thread. Never parks. */
 uint64_t go_id(void);
@@ -83,7 +83,7 @@ void go_block_leave(void);
  * Prints "fatal error: " and the message, all goroutines as GOTRACEBACK says, and ends the process with status 2. From
  * any thread.
  */
-__attribute__((noreturn, format(printf, 1, 2))) void go_fatal(const char *format, ...);
+__attribute__((format(printf, 1, 2))) _Noreturn void go_fatal(const char *format, ...);
 
 /*
  * Writes a report on every goroutine to fd, the caller's first: number, state, how long it has waited, name, frames, and the

@@ -45,9 +45,10 @@
  * The number of pieces between the commas bounds the registers.
  *
  * Limits
- * - With Clang, fn must not have the type attribute noreturn: the code behind the statement would be dropped. The
- *   keyword _Noreturn does no harm. With GCC this concerns only pointers declared noreturn.
- * - Arguments aligned to more than 16 bytes (__m256 and the like) must be passed by pointer.
+ * - A function that does not return is launched by its name, if it is declared so by the keyword _Noreturn: go(f, …). Through
+ *   pointers to it (&f, c ? f : g), and with Clang if it has the attribute noreturn instead, as exit has, the compiler
+ *   drops the code behind the statement. Launch a function that calls it.
+ * - Vectors of more than 16 bytes (__m256 and the like), and structures of nothing else, must be passed by pointer.
  * - On AArch64 structures of more than 16 bytes must be passed by pointer, too: the ABI would pass a pointer into the
  *   caller's frame. This is checked for each argument, hence there a literal with several fields needs parentheses.
  */

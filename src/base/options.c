@@ -104,7 +104,7 @@ void options_read(void)
     if (value)
         read_debug(value);
     value = getenv("GOTRACEBACK");
-    if (value) {
+    if (value && *value) {
         options.traceback_given = true;
         if (!strcmp(value, "none") || !strcmp(value, "0"))
             options.traceback = TRACEBACK_NONE;

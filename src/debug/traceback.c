@@ -405,12 +405,11 @@ static void entry(struct out *o, struct symbols *s, const struct group *g, unsig
 {
     out_f(o, "goroutine %lu [", g->ids[which]);
     group_state(o, g, which, now);
-    out_str(o, "]");
+    out_str(o, "]:");
     if (g->name[0])
         out_f(o, " \"%s\"", g->name);
-    out_str(o, ":");
     if (folded) {
-        out_f(o, " %lu alike:", g->count);
+        out_f(o, "%s %lu alike:", g->name[0] ? "," : "", g->count);
         for (unsigned i = 0; i < FOLD && i < g->count; i++)
             out_f(o, " %lu", g->ids[i]);
         if (g->count > FOLD)

@@ -114,6 +114,8 @@ _Noreturn void fatal_forked(void)
 _Noreturn void fatal_stack_overflow(struct g *gp)
 {
     const struct go_site *site = gp->site;
+    if (load_relaxed(&gp->flags) & G_MAIN)
+        fatal("stack overflow: goroutine 1 has used up the stack of the process (ulimit -s sets another size)");
     fatal("stack overflow: goroutine %llu%s%s%s has used up its %zu bytes of stack; "
           "created by %s at %s:%u (go_options.stack_size sets another size)",
           (unsigned long long)gp->id, gp->name ? " \"" : "", gp->name ? gp->name : "",

@@ -17,6 +17,9 @@
 
 /* The report is printed here, with room for the unwinder and stdio. */
 #define SIGNAL_STACK (128u << 10)
+/* Around main's stack pointer. */
+#define MAIN_BELOW 4096
+#define MAIN_FRAME_MOST (1 << 20)
 
 static struct sigaction old_segv, old_bus;
 
@@ -69,15 +72,26 @@ static void pass_on(int signo, siginfo_t *info, void *context)
     }
 }
 
+/*
+ * gp, which runs at sp, has come to the end of its stack. main's is the kernel's, which lets it grow until the limit: what is
+ * missing then lies in or just below its newest frame.
+ */
+static bool is_overflow(struct g *gp, const siginfo_t *info, const char *sp)
+{
+    const char *at = info->si_addr;
+    if (load_relaxed(&gp->flags) & G_MAIN)
+        return info->si_code == SEGV_MAPERR && at >= sp - MAIN_BELOW && at < sp + MAIN_FRAME_MOST;
+    return stack_fault_in_guard(gp->run.stack, at, sp);
+}
+
 static void on_fault(int signo, siginfo_t *info, void *context)
 {
     struct m *mp = m_self();
     struct g *gp = mp->cur;
     /* The user's code or the library's, perhaps about to park: but one that has not begun has its arguments where its
      * stack would be. */
-    if (info->si_code > 0 && gp && !mp->on_g0 &&
-        !(load_relaxed(&gp->flags) & (G_THREAD | G_MAIN)) &&
-        load_relaxed(&gp->status) != G_NEW && stack_fault_in_guard(gp->run.stack, info->si_addr, ARCH_SIGNAL_SP(context))) {
+    if (info->si_code > 0 && gp && !mp->on_g0 && !(load_relaxed(&gp->flags) & G_THREAD) &&
+        load_relaxed(&gp->status) != G_NEW && is_overflow(gp, info, ARCH_SIGNAL_SP(context))) {
         mp->on_g0 = true; /* this is a stack with room */
         fatal_stack_overflow(gp);
     }

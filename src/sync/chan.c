@@ -325,6 +325,7 @@ struct go_channel *chan_new(struct m *mp, size_t size, size_t capacity, unsigned
     c->streak = 0;
     c->last = NULL;
     store_relaxed(&c->refs, 1);
+    c->after = NULL;
     return c;
 }
 
@@ -344,15 +345,28 @@ GO_EXPORT struct go_channel *go_chan_ref_(struct go_channel *c)
     return c;
 }
 
+/* Gives a reference back; true if it was the last one. */
+static bool last_unref(struct go_channel *c)
+{
+    uint32_t refs = load_acquire(&c->refs);
+    if (unlikely(c->after != NULL)) {
+        /* When only the timer's is left nobody waits for it. By compare-and-swap: of two who give theirs back one must see that. */
+        while (refs > 2)
+            if (cas_acq_rel(&c->refs, &refs, refs - 1))
+                return false;
+        if (refs == 2)
+            after_abandon(c->after, c);
+        refs = load_acquire(&c->refs);
+    }
+    /* If it is the only one there is nobody else who could make it two: no atomic operation is needed. Acquire: pairs
+     * with the release of those who have given back theirs. */
+    return refs == 1 || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) == 1;
+}
+
 GO_EXPORT void go_chan_unref_(struct go_channel *c)
 {
     thread_calls();
-    if (!c)
-        return;
-    /* If it is the only one there is nobody else who could make it two: no atomic operation is needed. Acquire: pairs
-     * with the release of those who have given back theirs. */
-    if (load_acquire(&c->refs) != 1 &&
-        atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
+    if (!c || !last_unref(c))
         return;
     struct m *mp = chan_enter(section_enter(), c);
     bool orphan = c->recvq || c->sendq;
@@ -474,6 +488,21 @@ GO_EXPORT int go_chan_try_recv_(struct go_channel *c, void *out)
     return receive(c, out, false);
 }
 
+/* Of the closed channel's queue: tells the waiters, and appends them to the list that ends at `end`; returns its new end. */
+static struct waiter **claim_all(struct go_channel *c, struct waiter **queue, struct waiter **end)
+{
+    struct waiter *w;
+    while ((w = queue_claim(queue))) {
+        if (queue == &c->recvq && w->value)
+            memset(w->value, 0, c->size);
+        waiter_done(w, queue == &c->recvq ? 0 : -EPIPE);
+        w->next = NULL;
+        *end = w;
+        end = &w->next;
+    }
+    return end;
+}
+
 GO_EXPORT int go_chan_close_(struct go_channel *c)
 {
     if (!c)
@@ -485,21 +514,14 @@ GO_EXPORT int go_chan_close_(struct go_channel *c)
         return -EPIPE;
     }
     c->flags |= CHAN_CLOSED;
+    /* A select may wait in both directions. */
+    bool senders_first = chance(mp) % 2 == 0;
     struct waiter *list = NULL, **end = &list, *w;
-    while ((w = queue_claim(&c->recvq))) {
-        if (w->value)
-            memset(w->value, 0, c->size);
-        waiter_done(w, 0);
-        w->next = NULL;
-        *end = w;
-        end = &w->next;
-    }
-    while ((w = queue_claim(&c->sendq))) {
-        waiter_done(w, -EPIPE);
-        w->next = NULL;
-        *end = w;
-        end = &w->next;
-    }
+    if (senders_first)
+        end = claim_all(c, &c->sendq, end);
+    end = claim_all(c, &c->recvq, end);
+    if (!senders_first)
+        claim_all(c, &c->sendq, end);
     chan_leave(mp, c);
     while ((w = list)) {
         list = w->next; /* after ready w is gone */

@@ -62,6 +62,7 @@ struct go_channel {
     struct p *last;           /* lock held */
 
     _Atomic uint32_t refs;
+    struct go_timer *after;   /* constant: go_after's, which holds one of the references; else NULL */
     char buffer[] __attribute__((aligned(16)));
 } __attribute__((aligned(CACHE_LINE)));
 
@@ -122,6 +123,18 @@ static always_inline char *chan_place(struct go_channel *c, uint32_t i)
 static always_inline uint32_t chan_next(struct go_channel *c, uint32_t i)
 {
     return i + 1 == c->capacity ? 0 : i + 1;
+}
+
+/* Random bits, of the P or of the plain thread. In a section. */
+static always_inline uint32_t chance(struct m *mp)
+{
+    static __thread uint32_t own __attribute__((tls_model("initial-exec")));
+    uint32_t *state = mp->p ? &mp->p->random : &own;
+    uint32_t x = *state = *state * 1664525 + 1013904223; /* Numerical Recipes' generator */
+    x ^= x >> 16;                                        /* its low bits are poor: mix, by Wellons */
+    x *= 0x7feb352du;
+    x ^= x >> 15;
+    return x;
 }
 
 /* --- queues; the channel held --- */
@@ -258,6 +271,10 @@ uint32_t chan_drain(struct m *mp, struct go_channel *c);
 
 /* The owner of w, which was queued on *queue of c, has been woken by something else. In a section; returns the M. */
 struct m *chan_withdraw(struct m *mp, struct go_channel *c, struct waiter **queue, struct waiter *w);
+
+/* Of c only t's reference and the caller's are left: t is stopped and gives its own back, if it still has it. time.c supplies this.
+ * Outside of a section. */
+void after_abandon(struct go_timer *t, struct go_channel *c);
 
 /* For library code: references without the macros. Outside of a section. */
 struct go_channel *go_chan_ref_(struct go_channel *c);

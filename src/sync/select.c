@@ -67,18 +67,6 @@ static always_inline bool has_descriptor(const go_case *k)
     return k->kind_ == GO_CASE_READABLE_ || k->kind_ == GO_CASE_WRITABLE_;
 }
 
-/* A random number. In a section. */
-static always_inline uint32_t chance(struct m *mp)
-{
-    static __thread uint32_t own __attribute__((tls_model("initial-exec")));
-    uint32_t *state = mp->p ? &mp->p->random : &own;
-    uint32_t x = *state = *state * 1664525 + 1013904223; /* Numerical Recipes' generator */
-    x ^= x >> 16;                                        /* its low bits are poor: mix, by Wellons */
-    x *= 0x7feb352du;
-    x ^= x >> 15;
-    return x;
-}
-
 /* Uniform in 0 … n-1. *random is a fraction of 2^32 that is used up, digit by digit; there is enough of it for eight draws
  * with n = 1 … 8, and larger n get a new one each. */
 static always_inline uint32_t draw(struct m *mp, uint32_t *random, uint32_t n)

@@ -69,6 +69,22 @@ static void put_back(struct go_timer *t)
     section_leave(mp);
 }
 
+/* `armed` first: while it is true `channel` is constant, and t still the one that c belongs to. */
+void after_abandon(struct go_timer *t, struct go_channel *c)
+{
+    struct m *mp = section_enter();
+    lock_take(&t->lock);
+    bool pending = t->armed && t->channel == c;
+    if (pending) {
+        t->armed = false;
+        timer_cancel(&t->timer);
+    }
+    lock_release(&t->lock);
+    section_leave(mp);
+    if (pending)
+        put_back(t);
+}
+
 /* Two at a time, so that they do not grow in number. */
 static void put_back_done(void)
 {
@@ -179,6 +195,7 @@ GO_EXPORT go_chan(go_time) go_after(go_duration d)
 {
     struct go_timer *t = new(d, 0, NULL, NULL, true);
     struct go_channel *c = go_chan_ref_(t->channel);
+    c->after = t;
     struct m *mp = section_enter();
     set(mp, t, true, d, 0); /* from here on t is the timer's own */
     section_leave(mp);

@@ -78,8 +78,8 @@ static int channels(void)
     struct point p;
     go_chan(struct point) points = go_chan_make(struct point, 2);
     go_go(send_points, points, 4);
-    go_chan_range(points, &p)
-        total += p.x - p.y;
+    struct point q;
+    go_chan_range(points, &p) { total += p.x - p.y; go_chan_range(points, &q) total += q.x - q.y; }
     go_chan_unref(points);
 
     go_chan(int) numbers = go_chan_make(int, 1);

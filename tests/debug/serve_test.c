@@ -67,7 +67,7 @@ TEST(goroutines)
     start();
     const char *body = ask("GET /goroutines", "HTTP/1.1 200 OK\r\nContent-Type: text/plain");
     CHECK_CONTAINS(body, "goroutine 1 [");
-    CHECK_CONTAINS(body, "] \"\"napper\"\":");
+    CHECK_CONTAINS(body, "]: \"\"napper\"\",");
     CHECK(!strstr(body, "go_debug_serve"));
     body = ask("GET /goroutines.json", "HTTP/1.1 200 OK\r\nContent-Type: application/json");
     CHECK(is_json(body));

@@ -67,7 +67,7 @@ TEST(sigquit)
     CHECK_EQ(r.status, 2);
     CHECK(!strncmp(r.output, "SIGQUIT: quit\n\ngoroutine ", 25));
     CHECK_CONTAINS(r.output, "goroutine 1 [");
-    CHECK_CONTAINS(r.output, "[sleep] \"bystander\":\n");
+    CHECK_CONTAINS(r.output, "[sleep]: \"bystander\"\n");
     r = test_run_child("quits", "GOTRACEBACK=crash", NULL);
     CHECK_EQ(r.status, 128 + SIGABRT);
     r = test_run_child("quits", "GOTRACEBACK=none", NULL);

@@ -93,11 +93,11 @@ TEST(parked)
 {
     int line = __LINE__ + 1;
     go_with(((go_options){ .name = "reader" }), sleeper, 0);
-    until_asleep("[sleep] \"reader\"");
+    until_asleep("[sleep]: \"reader\"");
     const char *e = entry(text, "\"reader\"");
     /* Line numbers inside functions differ by compiler and optimisation; names and order do not. */
     const char *golden[] = {
-        "goroutine N [sleep] \"reader\":", "go_sleep()",  NULL, "nap()", "tests/debug/traceback_test.c:",
+        "goroutine N [sleep]: \"reader\"", "go_sleep()",  NULL, "nap()", "tests/debug/traceback_test.c:",
         "sleeper()", "tests/debug/traceback_test.c:",
     };
     for (size_t i = 0; i < sizeof golden / sizeof golden[0]; i++) {
@@ -137,7 +137,7 @@ TEST(never_run)
         return; /* another thread was quicker */
     const char *e = entry(t, "\"fresh\"");
     if (strstr(e, "[runnable]")) {
-        CHECK_CONTAINS(e, "goroutine N [runnable] \"fresh\":\n");
+        CHECK_CONTAINS(e, "goroutine N [runnable]: \"fresh\"\n");
         CHECK_CONTAINS(e, "created by test_body_never_run at ");
     }
 }
@@ -145,7 +145,7 @@ TEST(never_run)
 TEST(small_stack)
 {
     go_with(((go_options){ .name = "tiny", .stack_size = 2048 }), sleeper, 1);
-    until_asleep("[sleep] \"tiny\"");
+    until_asleep("[sleep]: \"tiny\"");
     const char *e = entry(text, "\"tiny\"");
     CHECK(count(e, "\nsleeper()\n") >= 1);
 }
@@ -164,7 +164,7 @@ TEST(from_small_stack)
     go_with(((go_options){ .name = "teller", .stack_size = 4096 }), tell, &done);
     while (!__atomic_load_n(&done, __ATOMIC_ACQUIRE))
         go_sleep(GO_MILLISECOND);
-    CHECK_CONTAINS(text, "[running] \"teller\":");
+    CHECK_CONTAINS(text, "[running]: \"teller\"");
     CHECK_CONTAINS(text, "\ntell()\n");
 }
 
@@ -209,7 +209,7 @@ TEST(running_elsewhere)
         go_sleep(GO_MILLISECOND);
     const char *e = entry(traceback(), "\"hog\"");
     __atomic_store_n(&stop, 1, __ATOMIC_RELEASE);
-    CHECK_CONTAINS(e, "goroutine N [running] \"hog\":\n");
+    CHECK_CONTAINS(e, "goroutine N [running]: \"hog\"\n");
 #ifdef __SANITIZE_THREAD__
     CHECK_CONTAINS(e, "stack unavailable");
 #else
@@ -278,10 +278,10 @@ TEST(levels)
     struct test_result r = test_run_child("dies", "GOTRACEBACK=", NULL);
     CHECK_EQ(r.status, 2);
     CHECK_CONTAINS(r.output, "fatal error: the end is near\n\ngoroutine 1 [running]:\n");
-    CHECK_CONTAINS(r.output, "[sleep] \"bystander\":\n");
+    CHECK_CONTAINS(r.output, "[sleep]: \"bystander\"\n");
     r = test_run_child("dies", "GOTRACEBACK=all", NULL);
     CHECK_EQ(r.status, 2);
-    CHECK_CONTAINS(r.output, "[sleep] \"bystander\":\n");
+    CHECK_CONTAINS(r.output, "[sleep]: \"bystander\"\n");
     r = test_run_child("dies", "GOTRACEBACK=single", NULL);
     CHECK_EQ(r.status, 2);
     CHECK_CONTAINS(r.output, "goroutine 1 [running]:\n");
@@ -291,7 +291,7 @@ TEST(levels)
     CHECK_STR(r.output, "fatal error: the end is near\n");
     r = test_run_child("dies", "GOTRACEBACK=crash", NULL);
     CHECK_EQ(r.status, 128 + 6);
-    CHECK_CONTAINS(r.output, "[sleep] \"bystander\":\n");
+    CHECK_CONTAINS(r.output, "[sleep]: \"bystander\"\n");
 }
 
 static int __attribute__((noinline)) deeper(volatile char *above, int n)
@@ -323,9 +323,9 @@ TEST(overflow_shows_frames)
     struct test_result r = test_run_child("overflows", "GOTRACEBACK=", NULL);
     CHECK_EQ(r.status, 2);
     CHECK_CONTAINS(r.output, "fatal error: stack overflow");
-    const char *e = entry(r.output, "[running] \"bomb\"");
+    const char *e = entry(r.output, "[running]: \"bomb\"");
     REQUIRE(e);
-    CHECK_CONTAINS(e, "goroutine N [running] \"bomb\":\ndeeper()\n");
+    CHECK_CONTAINS(e, "goroutine N [running]: \"bomb\"\ndeeper()\n");
     CHECK_CONTAINS(e, " frames elided...\n");
     CHECK_CONTAINS(e, "\nbomb()\n");
     CHECK_CONTAINS(e, "created by test_body_overflows at ");

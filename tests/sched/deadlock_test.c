@@ -151,6 +151,27 @@ CHILD(when_the_last_thread_ends)
     sleeps_for_ever();
 }
 
+static void gives_back(chan(go_time) c)
+{
+    chan_unref(c);
+    go_waitgroup_done(&waitgroup);
+}
+
+/* Nobody has a reference to these any more. */
+CHILD(after_abandoned_timers)
+{
+    for (int i = 0; i < 200; i++) {
+        chan(go_time) c = go_after(GO_HOUR);
+        for (int k = 0; k < i % 4; k++) {
+            go_waitgroup_add(&waitgroup, 1);
+            go(gives_back, chan_ref(c));
+        }
+        chan_unref(c);
+    }
+    go_waitgroup_wait(&waitgroup);
+    sleeps_for_ever();
+}
+
 static void *never_calls(void *arg)
 {
     usleep(*(useconds_t *)arg);
@@ -183,9 +204,10 @@ TEST(everybody_sleeps)
 {
     check_deadlock("main_alone", "goroutine 1 [semacquire]:");
     check_deadlock("main_and_others", "goroutine 1 [sync.WaitGroup.Wait]:");
-    check_deadlock("main_and_others", "[semacquire] \"sleeper\":");
+    check_deadlock("main_and_others", "[semacquire]: \"sleeper\"");
     check_deadlock("mutex_twice", "goroutine 1 [sync.Mutex.Lock]:");
     check_deadlock("after_timers", "goroutine 1 [semacquire]:");
+    check_deadlock("after_abandoned_timers", "goroutine 1 [semacquire]:");
 }
 
 TEST(locked_threads)

@@ -89,6 +89,13 @@ CHILD(overflow_large_frame)
     go_sleep(10 * GO_SECOND);
 }
 
+/* main's stack is the process's, wherever it runs. */
+CHILD(overflow_main)
+{
+    go_sleep(GO_MILLISECOND);
+    overflows();
+}
+
 static void check_overflow(const char *child, const char *debug)
 {
     struct test_result r = test_run_child(child, debug, NULL);
@@ -114,6 +121,19 @@ TEST(overflow_with_each_guard)
     /* A canary is seen at the next switch. */
     check_overflow("overflow_default", "GODEBUG=guard=canary");
     check_overflow("overflow_32k", "GODEBUG=guard=canary");
+}
+
+TEST(overflow_of_main)
+{
+    if (SANITIZED)
+        SKIP("the sanitizer reports the overflow itself");
+    static const char *const procs[] = { "GOMAXPROCS=1", "GOMAXPROCS=3" };
+    for (int i = 0; i < 2; i++) {
+        struct test_result r = test_run_child("overflow_main", procs[i], NULL);
+        CHECK_EQ(r.status, 2);
+        CHECK_CONTAINS(r.output, "fatal error: stack overflow: goroutine 1 has used up the stack of the process");
+        CHECK_CONTAINS(r.output, "\ngoroutine 1 [running]:\n");
+    }
 }
 
 TEST(overflow_of_small_stacks)

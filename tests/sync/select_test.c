@@ -197,6 +197,34 @@ TEST(uniform_when_blocked)
     chan_unref(done);
 }
 
+static void select_both(chan(int) c, chan(int) out)
+{
+    bool ok;
+    chan_send(out, go_select(case_send(c, 1, &ok), case_recv(c, NULL)));
+}
+
+/* Both directions of one channel, which its close makes ready together. */
+TEST(both_directions_when_closed)
+{
+    enum { DRAWS = 1000 };
+    int count[2] = { 0 };
+    chan(int) out = chan_make(int, 0);
+    for (int k = 0; k < DRAWS; k++) {
+        chan(int) c = chan_make(int, 0);
+        int i = -1;
+        go(select_both, chan_ref(c), out);
+        go_yield(); /* mostly it waits then */
+        chan_close(c);
+        chan_recv(out, &i);
+        REQUIRE(i == 0 || i == 1);
+        count[i]++;
+        chan_unref(c);
+        chan_unref(c);
+    }
+    check_shares(count, 2, DRAWS);
+    chan_unref(out);
+}
+
 TEST(points_in_time_by_chance_too)
 {
     int count[3] = { 0 };

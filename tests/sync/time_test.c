@@ -84,6 +84,14 @@ TEST(threads_sleep)
     join(t);
 }
 
+static go_waitgroup given_back;
+
+static void gives_back(chan(go_time) c)
+{
+    chan_unref(c);
+    go_waitgroup_done(&given_back);
+}
+
 TEST(after)
 {
     go_time t = go_now(), v = 0;
@@ -103,6 +111,13 @@ TEST(after)
     chan_unref(go_after(INT64_MAX));
     for (int i = 0; i < 100; i++) /* nobody waits for it any more when it fires */
         chan_unref(go_after(i % 3 * GO_MICROSECOND));
+    for (int i = 0; i < 1000; i++) { /* several give theirs back while it fires */
+        c = go_after(i % 50 * GO_MICROSECOND);
+        go_waitgroup_add(&given_back, 2);
+        go(gives_back, chan_ref(c));
+        go(gives_back, c);
+        go_waitgroup_wait(&given_back);
+    }
     go_sleep(GO_MILLISECOND);
 }
 
