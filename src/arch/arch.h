@@ -11,8 +11,9 @@
 //                        where to jump and with what in the registers; then goroutine_return
 // arch_switch            saves the callee-saved registers and the floating-point control state on the present
 //                        stack, its pointer in *save, and continues the context that `to` was saved as
-// arch_start             saves as arch_switch does (not if save is NULL) and enters goroutine_entry for gp at
-//                        `top`, 16-byte aligned, with the ABI's initial floating-point control state
+// arch_start             saves as arch_switch does and enters goroutine_entry for gp at `top`, 16-byte aligned, with the
+//                        ABI's initial floating-point control state
+// arch_enter             the same without saving: nobody comes back here
 // arch_call_on_stack     calls fn(arg) with its frames below `top`; unwinding goes on to the caller
 // arch_unwind_from       calls fn(arg) here, but to an unwinder fn's caller is the context saved as `sp`
 // m_self                 the calling thread's struct m; reads it anew each time, whatever the compiler knows
@@ -33,8 +34,7 @@ struct go_launch;
 #include "arch_cpu.h"
 
 void go_newproc_capture(void);
-void arch_switch(void **save, void *to);
-void arch_start(void **save, void *top, struct g *gp);
+_Noreturn void arch_enter(void *top, struct g *gp);
 void arch_call_on_stack(void *top, void (*fn)(void *), void *arg);
 void arch_unwind_from(void *sp, void (*fn)(void *), void *arg);
 

@@ -94,11 +94,10 @@
 #include "sched/park.h"
 #include "sched/runq.h"
 #include "sched/section.h"
+#include "sched/switch.h"
 
 /* Descriptors are looked at when nothing else is ready; beside goroutines that always are, this often. */
 #define POLL_EVERY 200000 /* ns */
-/* Timers are due at switches; the clock costs as much as two switches, so only every eighth looks. */
-#define TIMER_LOOK 8
 /* "Many timers": who has fired so many sleeps for so long at least, and so long for those of a P that its M is about to fire. */
 #define MANY_TIMERS 16
 #define MANY_SLEEP 100000 /* ns */
@@ -281,24 +280,9 @@ void ready(struct m *mp, struct g *gp)
 
 /* --- switching --- */
 
-/* The next goroutine for this P if it can be said without much ado; otherwise NULL, and g0 looks. */
-static always_inline struct g *pick_next(struct p *pp)
-{
-    if (unlikely(pp->until_fair == 0))
-        return NULL;
-    pp->until_fair--;
-    int64_t due = load_relaxed(&pp->timers.next);
-    if (unlikely(due != TIME_NEVER) &&
-        (load_relaxed(&pp->poll) ||
-         (load_relaxed(&pp->tick) % TIMER_LOOK == 0 && os_now() >= due)))
-        return NULL;
-    struct g *gp = runq_pop_next(pp);
-    return gp ? gp : runq_pop_local(pp);
-}
-
 /* gp, which runs here, has no guard: is it beyond its stack's end, or has it been? A canary alone would be missed by frames
  * whose locals are mostly untouched. */
-static noinline void check_canary(struct g *gp)
+noinline void check_canary(struct g *gp)
 {
     struct stack *s = gp->run.stack;
     if (!stack_canary_ok(s) || (const char *)__builtin_frame_address(0) < s->lo)
@@ -323,21 +307,7 @@ void switch_done_slow(struct m *mp, struct g *prev)
     g_free(mp, prev);
 }
 
-/* Waits until the M that parked gp has left its stack; see "One wake-up". */
-static always_inline void claim_stack(struct g *gp)
-{
-    int spins = 0;
-    while (unlikely(load_acquire(&gp->run.on_cpu) != 0)) {
-        if (++spins % 128 == 0)
-            os_thread_yield();
-        arch_pause();
-    }
-    store_relaxed(&gp->run.on_cpu, 1);
-    store_relaxed(&gp->status, G_RUNNING);
-}
-
-/* Leaves gp for g0. */
-static noinline void switch_to_g0(struct m *mp, struct g *gp)
+noinline void switch_to_g0(struct m *mp, struct g *gp)
 {
     uint8_t flags = load_relaxed(&gp->flags);
     if (unlikely(flags & (G_CANARY | G_BLOCKING))) {
@@ -354,61 +324,9 @@ static noinline void switch_to_g0(struct m *mp, struct g *gp)
     fiber_here(gp->run.fake_stack);
 }
 
-/* Leaves gp for next, which the caller has picked; by way of g0 if need be. Comes back when gp is resumed. */
-static always_inline void switch_to(struct m *mp, struct p *pp, struct g *gp, struct g *next)
-{
-    uint8_t flags = load_relaxed(&gp->flags) | load_relaxed(&next->flags);
-    if (unlikely(flags & (G_LOCKED | G_CANARY | G_BLOCKING))) {
-        if (load_relaxed(&gp->flags) & G_CANARY)
-            check_canary(gp);
-        if (flags & (G_LOCKED | G_BLOCKING))
-            goto by_g0;
-    }
-    if (load_relaxed(&next->status) == G_NEW) {
-        struct stack *s = stack_get_hot(&pp->stacks, next->stack_class);
-        if (unlikely(!s))
-            goto by_g0;
-        bump_owner(&pp->tick, 1);
-        mp->prev = gp;
-        mp->cur = next;
-        mp->starting = s;
-        fiber_to_new(fiber_save(gp), mp, s);
-        arch_start(&gp->run.sp, s->hi, next);
-    } else {
-        /* Whoever is made ready between arming and parking (cond.c) may be about to wait for our stack: leave it before
-         * waiting for another's. */
-        if (unlikely(load_acquire(&next->run.on_cpu) != 0))
-            goto by_g0;
-        claim_stack(next);
-        bump_owner(&pp->tick, 1);
-        mp->prev = gp;
-        mp->cur = next;
-        fiber_to_g(fiber_save(gp), next);
-        arch_switch(&gp->run.sp, next->run.sp);
-    }
-    fiber_here(gp->run.fake_stack);
-    return;
-
-by_g0:
-    mp->picked = next;
-    switch_to_g0(mp, gp);
-}
-
 void park(struct m *mp, struct g *gp)
 {
-    struct p *pp = mp->p;
-    check(mp->cur == gp && pp && !mp->on_g0);
-    struct g *next = pick_next(pp);
-    if (unlikely(next == gp)) {
-        /* Woken already, by somebody who put us where we would look first. */
-        store_relaxed(&gp->status, G_RUNNING);
-        return;
-    }
-    if (likely(next))
-        switch_to(mp, pp, gp, next);
-    else
-        switch_to_g0(mp, gp);
-    switch_done(m_self());
+    park_inline(mp, gp);
 }
 
 void park_on_g0(struct m *mp, struct g *gp)
@@ -435,7 +353,7 @@ _Noreturn void park_for_ever(struct m *mp, struct g *gp)
         mp->prev = NULL;
         mp->cur = next;
         mp->starting = s;
-        arch_start(NULL, s->hi, next);
+        arch_enter(s->hi, next);
     }
 #endif
     if (next)

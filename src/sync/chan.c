@@ -52,6 +52,7 @@
 #include <stdlib.h>
 
 #include "sched/fatal.h"
+#include "sched/switch.h"
 
 #define SMALL_BYTES 128 /* two cache lines: unbuffered ones, and buffers of up to 48 bytes */
 #define SLAB_CHANNELS 128
@@ -406,7 +407,7 @@ static noinline int chan_wait(struct m *mp, struct go_channel *c, struct waiter 
     w.ticket = wait_arm_cancellable(gp, reason);
     queue_push(queue, &w);
     chan_leave(mp, c);
-    int r = wait_park(mp, gp);
+    int r = wait_park_inline(mp, gp);
     mp = m_self();
     if (likely(r == 0))
         r = w.result;

@@ -40,3 +40,7 @@ static always_inline struct m *m_self(void)
                      : "=&r"(mp), "=&r"(offset));
     return mp;
 }
+
+/* In switch.S. */
+void arch_switch(void **save, void *to);
+void arch_start(void **save, void *top, struct g *gp);

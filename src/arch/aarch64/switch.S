@@ -96,7 +96,7 @@ arch_switch:
 	.cfi_endproc
 	.size	arch_switch, . - arch_switch
 
-// x0: void **save or NULL, x1: top of the new stack, x2: struct g *.
+// x0: void **save, x1: top of the new stack, x2: struct g *.
 	.globl	arch_start
 	.hidden	arch_start
 	.type	arch_start, %function
@@ -105,17 +105,32 @@ arch_start:
 	.cfi_startproc
 	BTI_C
 	SAVE
-	cbz	x0, 1f
 	mov	x10, sp
 	str	x10, [x0]
-1:	cbnz	x9, 3f				// the ABI's initial state is 0: nearest, nothing trapped or flushed
-2:	mov	sp, x1
-	mov	x19, x2
-	b	goroutine_entry
-3:	msr	fpcr, xzr
-	b	2b
+	mov	x0, x1
+	mov	x1, x2
+	b	arch_enter
 	.cfi_endproc
 	.size	arch_start, . - arch_start
+
+// x0: top of the new stack, x1: struct g *.
+	.globl	arch_enter
+	.hidden	arch_enter
+	.type	arch_enter, %function
+	.balign	16
+arch_enter:
+	.cfi_startproc
+	.cfi_undefined x30
+	BTI_C
+	mrs	x9, fpcr
+	cbnz	x9, 2f				// the ABI's initial state is 0: nearest, nothing trapped or flushed
+1:	mov	sp, x0
+	mov	x19, x1
+	b	goroutine_entry
+2:	msr	fpcr, xzr
+	b	1b
+	.cfi_endproc
+	.size	arch_enter, . - arch_enter
 
 // x0: top, x1: fn, x2: arg.
 	.globl	arch_call_on_stack

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+// From one goroutine to the next. The story is told in schedule.c, "Switching".
+#pragma once
+
+#include "sched/fiber.h"
+#include "sched/park.h"
+#include "sched/runq.h"
+
+/* Timers are due at switches; the clock costs as much as two switches, so only every eighth looks. */
+#define TIMER_LOOK 8
+
+/* Fatal if gp, which runs here without a guard, has overrun its stack. */
+void check_canary(struct g *gp);
+
+/* Leaves gp for g0. */
+void switch_to_g0(struct m *mp, struct g *gp);
+
+/* The next goroutine for this P if it can be said without much ado; otherwise NULL, and g0 looks. */
+static always_inline struct g *pick_next(struct p *pp)
+{
+    if (unlikely(pp->until_fair == 0))
+        return NULL;
+    pp->until_fair--;
+    int64_t due = load_relaxed(&pp->timers.next);
+    if (unlikely(due != TIME_NEVER) &&
+        (load_relaxed(&pp->poll) ||
+         (load_relaxed(&pp->tick) % TIMER_LOOK == 0 && os_now() >= due)))
+        return NULL;
+    struct g *gp = runq_pop_next(pp);
+    return gp ? gp : runq_pop_local(pp);
+}
+
+/* Waits until the M that parked gp has left its stack; see "One wake-up". */
+static always_inline void claim_stack(struct g *gp)
+{
+    int spins = 0;
+    while (unlikely(load_acquire(&gp->run.on_cpu) != 0)) {
+        if (++spins % 128 == 0)
+            os_thread_yield();
+        arch_pause();
+    }
+    store_relaxed(&gp->run.on_cpu, 1);
+    store_relaxed(&gp->status, G_RUNNING);
+}
+
+/* Leaves gp for next, which the caller has picked; by way of g0 if need be. Comes back when gp is resumed. */
+static always_inline void switch_to(struct m *mp, struct p *pp, struct g *gp, struct g *next)
+{
+    uint8_t flags = load_relaxed(&gp->flags) | load_relaxed(&next->flags);
+    if (unlikely(flags & (G_LOCKED | G_CANARY | G_BLOCKING))) {
+        if (load_relaxed(&gp->flags) & G_CANARY)
+            check_canary(gp);
+        if (flags & (G_LOCKED | G_BLOCKING))
+            goto by_g0;
+    }
+    if (load_relaxed(&next->status) == G_NEW) {
+        struct stack *s = stack_get_hot(&pp->stacks, next->stack_class);
+        if (unlikely(!s))
+            goto by_g0;
+        bump_owner(&pp->tick, 1);
+        mp->prev = gp;
+        mp->cur = next;
+        mp->starting = s;
+        fiber_to_new(fiber_save(gp), mp, s);
+        arch_start(&gp->run.sp, s->hi, next);
+    } else {
+        /* Whoever is made ready between arming and parking (cond.c) may be about to wait for our stack: leave it before
+         * waiting for another's. */
+        if (unlikely(load_acquire(&next->run.on_cpu) != 0))
+            goto by_g0;
+        claim_stack(next);
+        bump_owner(&pp->tick, 1);
+        mp->prev = gp;
+        mp->cur = next;
+        fiber_to_g(fiber_save(gp), next);
+        arch_switch(&gp->run.sp, next->run.sp);
+    }
+    fiber_here(gp->run.fake_stack);
+    return;
+
+by_g0:
+    mp->picked = next;
+    switch_to_g0(mp, gp);
+}
+
+/* park, for where one frame more is felt: in memory, when thousands of goroutines run in turn. */
+static always_inline void park_inline(struct m *mp, struct g *gp)
+{
+    struct p *pp = mp->p;
+    check(mp->cur == gp && pp && !mp->on_g0);
+    struct g *next = pick_next(pp);
+    if (unlikely(next == gp)) {
+        /* Woken already, by somebody who put us where we would look first. */
+        store_relaxed(&gp->status, G_RUNNING);
+        return;
+    }
+    if (likely(next))
+        switch_to(mp, pp, gp, next);
+    else
+        switch_to_g0(mp, gp);
+    switch_done(m_self());
+}
+
+/* wait_park, with the usual case in line. */
+static always_inline int wait_park_inline(struct m *mp, struct g *gp)
+{
+    if (unlikely(gp->scope != NULL) || unlikely(load_relaxed(&gp->flags) & G_THREAD))
+        return wait_park(mp, gp);
+    park_inline(mp, gp);
+    return load_relaxed(&gp->run.wait_result);
+}
