@@ -129,8 +129,6 @@ void ready(struct m *mp, struct g *gp);
  * woken_by, whose owner the caller is, or NULL, shall know. */
 bool wake_spinning(struct p *woken_by);
 
-void wake_idle_slow(struct p *pp);
-
 /* Work waits on pp's ring that others could do: wakes one if one is idle. In a section. */
 static always_inline void wake_idle(struct p *pp)
 {
@@ -138,8 +136,12 @@ static always_inline void wake_idle(struct p *pp)
         full_fence(); /* pairs with the idler's fence in go_idle */
     else
         compiler_barrier(); /* pairs with the idler's os_fence_others */
-    if (unlikely(load_relaxed(&sched.idle_p_count) != 0) && load_relaxed(&sched.spinning) == 0)
-        wake_idle_slow(pp);
+    if (load_relaxed(&sched.idle_p_count) == 0 || load_relaxed(&sched.spinning) != 0)
+        return;
+    if (likely(pp->wake_skip > 0))
+        pp->wake_skip--;
+    else
+        wake_spinning(pp);
 }
 
 /* Lets a seizer have its turn, who may take the P along. On g0 an M stays in its section for as long as it looks for work. */

@@ -250,14 +250,6 @@ bool wake_spinning(struct p *woken_by)
     return m_start(idle, true, woken_by);
 }
 
-void wake_idle_slow(struct p *pp)
-{
-    if (pp->wake_skip > 0)
-        pp->wake_skip--;
-    else
-        wake_spinning(pp);
-}
-
 void ready(struct m *mp, struct g *gp)
 {
     if (unlikely(load_relaxed(&gp->flags) & G_THREAD)) {

@@ -40,7 +40,7 @@
 #define SHY_FIRST 50000          /* ns */
 #define SHY_SHIFTS 10
 #define SHY_UNSEIZED 500000 /* ns */
-#define BACKOFF_MAX 14
+#define BACKOFF_MAX 16
 
 /* Half of vp's ring to pp's; returns the last one. The caller owns both. */
 static struct g *steal_half(struct p *pp, struct p *vp)
@@ -152,7 +152,7 @@ static struct g *steal_next(struct p *vp)
         do {
             for (int i = 0; i < 32; i++)
                 arch_pause();
-            if (load_relaxed(&vp->tick) != tick || load_relaxed(&vp->runnext) != next)
+            if (load_relaxed(&vp->tick) != tick || load_relaxed(&vp->runnext) != next || p_in_section(vp))
                 return NULL;
         } while (os_now() < until);
     struct g *gp = NULL;
