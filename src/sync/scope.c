@@ -118,13 +118,14 @@ GO_EXPORT int go_scope_close(go_scope *s)
     struct g *gp = mp->cur;
     check_open(s, "go_scope_close");
     lock_take(&scopes.lock);
-    bool inside = is_inside_locked(gp, s), twice = s->closer != NULL;
+    bool busy = scope_busy_locked(s);
+    bool inside = busy && is_inside_locked(gp, s), twice = s->closer != NULL;
     if (unlikely(inside || twice)) {
         lock_release(&scopes.lock);
         fatal(inside ? "go_scope_close: the caller is inside the scope"
                      : "go_scope_close: the scope is being closed already");
     }
-    if (scope_busy_locked(s))
+    if (busy)
         mp = wait_for_all_locked(mp, gp, s);
     int result = s->result;
     s->armed = false;
