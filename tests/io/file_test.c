@@ -144,6 +144,62 @@ static void open_it(const char *path, int *result, go_waitgroup *done)
     go_waitgroup_done(done);
 }
 
+/* A file's lock, and the other end of a FIFO, may never come. */
+TEST(waits_end_with_the_scope)
+{
+    const char *file = in_directory("locked"), *fifo = in_directory("read"), *fifo2 = in_directory("written");
+    int holder = go_open(file, O_RDWR | O_CREAT, 0600), waiter = go_open(file, O_RDWR);
+    REQUIRE(holder >= 0 && waiter >= 0);
+    REQUIRE(mkfifo(fifo, 0600) == 0 && mkfifo(fifo2, 0600) == 0);
+    CHECK_EQ(go_flock(holder, LOCK_EX), 0);
+    for (int i = 0; i < 4; i++) {
+        go_scope *s = go_scope_open();
+        go_scope_deadline(s, go_now() + (i % 2) * 10 * GO_MILLISECOND);
+        go_scope_enter(s);
+        CHECK_EQ(go_flock(waiter, LOCK_EX), -ETIMEDOUT);
+        CHECK_EQ(go_flock(waiter, LOCK_EX | LOCK_NB), -EWOULDBLOCK);
+        CHECK_EQ(go_open(fifo, O_RDONLY), -ETIMEDOUT);
+        CHECK_EQ(go_open(fifo2, O_WRONLY), -ETIMEDOUT);
+        int fd = go_open(file, O_RDONLY); /* what need not wait is done */
+        CHECK(fd >= 0);
+        go_close(fd);
+        go_scope_leave(s);
+        go_scope_close(s);
+    }
+    CHECK_EQ(go_flock(holder, LOCK_UN), 0);
+    CHECK_EQ(go_flock(holder, LOCK_EX | LOCK_NB), 0); /* the waiter has not got it */
+    /* Nobody holds the ends that those get now who have been left alone. */
+    int out = open(fifo, O_WRONLY | O_NONBLOCK);
+    CHECK(out >= 0);
+    while (go_write(out, "x", 1) != -EPIPE)
+        go_sleep(GO_MILLISECOND);
+    close(out);
+    /* And one that comes in time. */
+    go_scope *s = go_scope_open();
+    go_waitgroup done = { 0 };
+    go_waitgroup_add(&done, 1);
+    int other = -1;
+    char c;
+    go(open_it, fifo, &other, &done);
+    go_scope_enter(s);
+    out = go_open(fifo, O_WRONLY);
+    go_scope_leave(s);
+    go_scope_close(s);
+    go_waitgroup_wait(&done);
+    CHECK(out >= 0 && other >= 0);
+    CHECK_EQ(go_write(out, "x", 1), 1);
+    CHECK_EQ(go_read(other, &c, 1), 1);
+    go_close(out);
+    go_close(other);
+    go_close(holder);
+    go_close(waiter);
+    go_unlink(file);
+    go_unlink(fifo);
+    go_unlink(fifo2);
+    rmdir(directory);
+    directory[0] = 0;
+}
+
 /* Opening a FIFO blocks its thread until the other end is opened: by another goroutine, on whatever number of Ps. */
 TEST(blocking_opens_hold_up_nobody)
 {
