@@ -69,7 +69,7 @@ static always_inline void section_leave(struct m *mp)
     store_release(&mp->in, 0); /* pairs with the acquire in p_seize */
 }
 
-/* For public functions that need no section: from its first call on a thread counts (deadlock.c). */
+/* For public functions that need no section and never park: a plain thread counts from its first call on (deadlock.c). */
 static always_inline void thread_calls(void)
 {
     if (unlikely(m_self() == &m_stranger))

@@ -38,7 +38,7 @@
 
 #define STARVES_AFTER 1000000 /* ns: Go's millisecond; longer makes the tail longer, shorter costs throughput */
 #define SPIN_ROUNDS 4
-#define SPIN_PAUSES 30
+#define SPIN_PAUSES 60
 
 static bool worth_spinning(int rounds)
 {

@@ -43,9 +43,8 @@ static inline _Atomic int32_t *atomic_i32(int32_t *p)
 }
 
 /*
- * For quick ways that need no section. A plain thread counts for the deadlock detector once it has called the library; and a
- * goroutine whose P was taken away gets in line, or one that does little else than lock and unlock would run beside its P's
- * others for ever.
+ * As thread_calls, for quick ways of what may park: a goroutine whose P was taken away gets in line, or one that does little
+ * else than lock and unlock would run beside its P's others for ever.
  */
 static always_inline void thread_known(void)
 {
