@@ -355,7 +355,8 @@ _Noreturn void park_for_ever(struct m *mp, struct g *gp)
     check_failed(__FILE__, __LINE__, "a dead goroutine runs");
 }
 
-GO_EXPORT void go_yield(void)
+/* Not to be inlined into a program by link-time optimisation: there may be more registers than ARCH_OTHER_REGISTERS says. */
+GO_EXPORT noinline void go_yield(void)
 {
     struct m *mp = section_enter();
     struct p *pp = mp->p;

@@ -39,53 +39,49 @@ static always_inline struct m *m_self(void)
 #ifdef __AVX512F__
 #define ARCH_AVX512_REGISTERS \
     , "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", \
-        "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", "k4", "k5", "k6", "k7"
+        "xmm28", "xmm29", "xmm30", "xmm31", "k0", "k1", "k2", "k3", "k4", "k5", "k6", "k7"
 #else
 #define ARCH_AVX512_REGISTERS
+#endif
+#ifdef __APX_F__
+#define ARCH_APX_REGISTERS \
+    , "r16", "r17", "r18", "r19", "r20", "r21", "r22", "r23", "r24", "r25", "r26", "r27", "r28", "r29", "r30", "r31"
+#else
+#define ARCH_APX_REGISTERS
 #endif
 
 /* Beside what the operands name. */
 #define ARCH_OTHER_REGISTERS \
     "rax", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "xmm0", "xmm1", "xmm2", "xmm3", \
-        "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "cc", \
-        "memory" ARCH_AVX512_REGISTERS
+        "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "st", \
+        "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)", "cc", \
+        "memory" ARCH_AVX512_REGISTERS ARCH_APX_REGISTERS
 
 /*
  * A saved context, from its pointer upwards: mxcsr (4 bytes), x87 control word (2), 8: rbp, 16: where to go on, and then the frame
  * of the function that has left it, which itself has saved all other registers: to the compiler they are overwritten
- * here. So a register is saved once, where a function would do it again after its callers. The library is compiled
- * without a red zone for this.
+ * here. So a register is saved once, where a function would do it again after its callers.
  *
- * mxcsr is loaded without a look at what is there: storing it takes ten times as long as loading it on some processors, and
- * a comparison would wait for what was stored. So its status bits, which any inexact result sets, are each goroutine's
- * own, too; those of the x87 unit are nobody's. The x87 word is the other way round: loaded only where it differs, and
- * compared with the very size it was stored with, for a longer load behind two shorter stores waits for both.
+ * The stack pointer stays where it is, and the context is put below it: at each instruction the frame is what the compiler's
+ * unwinding rules say, also to a profiler's signal. Hence the library is compiled without a red zone. The rest is in switch.S,
+ * with rules of its own.
  */
 #define ARCH_SAVE \
     "leaq 1f(%%rip), %%rax\n\t" \
-    "subq $24, %%rsp\n\t" \
-    "movq %%rax, 16(%%rsp)\n\t" \
-    "movq %%rbp, 8(%%rsp)\n\t" \
-    "stmxcsr (%%rsp)\n\t" \
-    "fnstcw 4(%%rsp)\n\t" \
-    "movq %%rsp, (%[save])\n\t"
-#define ARCH_RESUMED \
-    "1:\tendbr64\n\t" \
-    "addq $24, %%rsp"
+    "leaq -24(%%rsp), %%rdx\n\t" \
+    "movq %%rax, -8(%%rsp)\n\t" \
+    "movq %%rbp, -16(%%rsp)\n\t" \
+    "stmxcsr -24(%%rsp)\n\t" \
+    "fnstcw -20(%%rsp)\n\t" \
+    "movq %%rdx, (%[save])\n\t"
 
 static always_inline void arch_switch(void **save, void *to)
 {
     __asm__ volatile(ARCH_SAVE
-                     "movzwl 4(%%rsp), %%ecx\n\t"
-                     "movq %[to], %%rsp\n\t"
-                     "ldmxcsr (%%rsp)\n\t"
-                     "movq 8(%%rsp), %%rbp\n\t"
-                     "cmpw 4(%%rsp), %%cx\n\t"
-                     "jne 3f\n"
-                     "2:\tjmpq *16(%%rsp)\n"
-                     "3:\tfldcw 4(%%rsp)\n\t"
-                     "jmp 2b\n" ARCH_RESUMED
-                     : [save] "+D"(save), [to] "+S"(to)
+                     "movzwl -20(%%rsp), %%ecx\n\t"
+                     "jmp arch_resume\n"
+                     "1:\tendbr64"
+                     : [save] "+D"(save), "+S"(to)
                      :
                      : "rbx", ARCH_OTHER_REGISTERS);
 }
@@ -93,9 +89,9 @@ static always_inline void arch_switch(void **save, void *to)
 static always_inline void arch_start(void **save, void *top, struct g *gp)
 {
     __asm__ volatile(ARCH_SAVE
-                     "movq %[top], %%rsp\n\t"
-                     "jmp arch_enter_here\n" ARCH_RESUMED
-                     : [save] "+D"(save), [top] "+S"(top), "+b"(gp)
+                     "jmp arch_enter_here\n"
+                     "1:\tendbr64"
+                     : [save] "+D"(save), "+S"(top), "+b"(gp)
                      :
                      : ARCH_OTHER_REGISTERS);
 }

@@ -1,8 +1,42 @@
 // SPDX-License-Identifier: MIT
-// Switching stacks on x86-64; the other half is in arch_cpu.h.
+// Switching stacks on x86-64; the other half, and what a saved context is, in arch_cpu.h.
+//
+// mxcsr is loaded without a look at what is there: storing it takes ten times as long as loading it on some processors, and
+// a comparison would wait for what was stored. So its status bits, which any inexact result sets, are each goroutine's
+// own, too; those of the x87 unit are nobody's. The x87 word is the other way round: loaded only where it differs, and
+// compared with the very size it was stored with, for a longer load behind two shorter stores waits for both.
 
 	.text
 
+// A context's rules: the caller's registers are there, and the others in its frame.
+	.macro	CONTEXT_AT register
+	.cfi_def_cfa \register, 24
+	.irp	r, rbx, r12, r13, r14, r15
+	.cfi_undefined \r
+	.endr
+	.cfi_offset rbp, -16
+	.cfi_offset rip, -8
+	.endm
+
+
+// rsi: the context to continue, cx: the present x87 control word. To an unwinder this is the resumed goroutine already.
+	.globl	arch_resume
+	.hidden	arch_resume
+	.type	arch_resume, @function
+	.balign	32
+arch_resume:
+	.cfi_startproc
+	CONTEXT_AT rsi
+	ldmxcsr	(%rsi)
+	movq	8(%rsi), %rbp
+	leaq	24(%rsi), %rsp
+	cmpw	4(%rsi), %cx
+	jne	1f
+	jmpq	*16(%rsi)
+1:	fldcw	4(%rsi)
+	jmpq	*16(%rsi)
+	.cfi_endproc
+	.size	arch_resume, . - arch_resume
 
 // rdi: top of the new stack, rsi: struct g *.
 	.globl	arch_enter
@@ -10,13 +44,14 @@
 	.globl	arch_enter_here
 	.hidden	arch_enter_here
 	.type	arch_enter, @function
-	.balign	16
+	.balign	32
 arch_enter:
 	.cfi_startproc
 	.cfi_undefined rip
-	movq	%rdi, %rsp
 	movq	%rsi, %rbx
-arch_enter_here:			// arch_start comes here with both in place
+	movq	%rdi, %rsi
+arch_enter_here:			// for arch_start. rsi: top, rbx: struct g *
+	movq	%rsi, %rsp
 	ldmxcsr	initial_mxcsr(%rip)
 	fldcw	initial_fcw(%rip)
 	jmp	goroutine_entry
@@ -47,8 +82,7 @@ arch_call_on_stack:
 	.cfi_endproc
 	.size	arch_call_on_stack, . - arch_call_on_stack
 
-// rdi: a saved context, rsi: fn, rdx: arg. While fn runs, rbx points to the context, and the rules say that the
-// caller's registers are there, and the others in its frame.
+// rdi: a saved context, rsi: fn, rdx: arg. While fn runs, rbx points to the context, whose rules are in force.
 	.globl	arch_unwind_at
 	.hidden	arch_unwind_at
 	.globl	arch_unwind_from
@@ -63,14 +97,7 @@ arch_unwind_from:
 	movq	%rdi, %rbx
 	movq	%rdx, %rdi
 	.cfi_remember_state
-	.cfi_def_cfa rbx, 24
-	.cfi_undefined rbx
-	.cfi_undefined r12
-	.cfi_undefined r13
-	.cfi_undefined r14
-	.cfi_undefined r15
-	.cfi_offset rbp, -16
-	.cfi_offset rip, -8
+	CONTEXT_AT rbx
 	call	*%rsi
 arch_unwind_at:				// for tools/gdb, which unwinds from here with rbx set
 	nop
