@@ -63,9 +63,30 @@ static always_inline struct m *m_self(void)
  * here. So a register is saved once, where a function would do it again after its callers.
  *
  * The stack pointer stays where it is, and the context is put below it: at each instruction the frame is what the compiler's
- * unwinding rules say, also to a profiler's signal. Hence the library is compiled without a red zone. The rest is in switch.S,
- * with rules of its own.
+ * unwinding rules say, also to a profiler's signal. Hence the library is compiled without a red zone. From where the other
+ * context is loaded on its rules are in force, as in switch.S.
+ *
+ * mxcsr is loaded without a look at what is there: storing it takes ten times as long as loading it on some processors, and
+ * a comparison would wait for what was stored. So its status bits, which any inexact result sets, are each goroutine's
+ * own, too; those of the x87 unit are nobody's. The x87 word is the other way round: loaded only where it differs, and
+ * compared with the very size it was stored with, for a longer load behind two shorter stores waits for both.
  */
+#ifdef __GCC_HAVE_DWARF2_CFI_ASM
+#define ARCH_RULES_OF_CONTEXT \
+    ".cfi_remember_state\n\t" \
+    ".cfi_def_cfa rsi, 24\n\t" \
+    ".cfi_undefined rbx\n\t" \
+    ".cfi_undefined r12\n\t" \
+    ".cfi_undefined r13\n\t" \
+    ".cfi_undefined r14\n\t" \
+    ".cfi_undefined r15\n\t" \
+    ".cfi_offset rbp, -16\n\t" \
+    ".cfi_offset rip, -8\n\t"
+#define ARCH_RULES_OF_FRAME ".cfi_restore_state\n\t"
+#else
+#define ARCH_RULES_OF_CONTEXT
+#define ARCH_RULES_OF_FRAME
+#endif
 #define ARCH_SAVE \
     "leaq 1f(%%rip), %%rax\n\t" \
     "leaq -24(%%rsp), %%rdx\n\t" \
@@ -79,9 +100,19 @@ static always_inline void arch_switch(void **save, void *to)
 {
     __asm__ volatile(ARCH_SAVE
                      "movzwl -20(%%rsp), %%ecx\n\t"
-                     "jmp arch_resume\n"
+                     ARCH_RULES_OF_CONTEXT
+                     "ldmxcsr (%[to])\n\t"
+                     "movq 8(%[to]), %%rbp\n\t"
+                     "leaq 24(%[to]), %%rsp\n\t"
+                     "cmpw 4(%[to]), %%cx\n\t"
+                     "jne 3f\n"
+                     "2:\tjmpq *16(%[to])\n"
+                     "3:\tfldcw 4(%[to])\n\t"
+                     "jmp 2b\n\t"
+                     ARCH_RULES_OF_FRAME
+                     "nop\n" /* unwinders look one before where it goes on */
                      "1:\tendbr64"
-                     : [save] "+D"(save), "+S"(to)
+                     : [save] "+D"(save), [to] "+S"(to)
                      :
                      : "rbx", ARCH_OTHER_REGISTERS);
 }

@@ -1,42 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Switching stacks on x86-64; the other half, and what a saved context is, in arch_cpu.h.
-//
-// mxcsr is loaded without a look at what is there: storing it takes ten times as long as loading it on some processors, and
-// a comparison would wait for what was stored. So its status bits, which any inexact result sets, are each goroutine's
-// own, too; those of the x87 unit are nobody's. The x87 word is the other way round: loaded only where it differs, and
-// compared with the very size it was stored with, for a longer load behind two shorter stores waits for both.
 
 	.text
-
-// A context's rules: the caller's registers are there, and the others in its frame.
-	.macro	CONTEXT_AT register
-	.cfi_def_cfa \register, 24
-	.irp	r, rbx, r12, r13, r14, r15
-	.cfi_undefined \r
-	.endr
-	.cfi_offset rbp, -16
-	.cfi_offset rip, -8
-	.endm
-
-
-// rsi: the context to continue, cx: the present x87 control word. To an unwinder this is the resumed goroutine already.
-	.globl	arch_resume
-	.hidden	arch_resume
-	.type	arch_resume, @function
-	.balign	32
-arch_resume:
-	.cfi_startproc
-	CONTEXT_AT rsi
-	ldmxcsr	(%rsi)
-	movq	8(%rsi), %rbp
-	leaq	24(%rsi), %rsp
-	cmpw	4(%rsi), %cx
-	jne	1f
-	jmpq	*16(%rsi)
-1:	fldcw	4(%rsi)
-	jmpq	*16(%rsi)
-	.cfi_endproc
-	.size	arch_resume, . - arch_resume
 
 // rdi: top of the new stack, rsi: struct g *.
 	.globl	arch_enter
@@ -97,7 +62,12 @@ arch_unwind_from:
 	movq	%rdi, %rbx
 	movq	%rdx, %rdi
 	.cfi_remember_state
-	CONTEXT_AT rbx
+	.cfi_def_cfa rbx, 24
+	.irp	r, rbx, r12, r13, r14, r15
+	.cfi_undefined \r
+	.endr
+	.cfi_offset rbp, -16
+	.cfi_offset rip, -8
 	call	*%rsi
 arch_unwind_at:				// for tools/gdb, which unwinds from here with rbx set
 	nop
