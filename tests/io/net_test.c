@@ -245,6 +245,7 @@ TEST(addresses_that_make_no_sense)
     CHECK_EQ(go_peer_address(l, buffer, sizeof buffer), -ENOTCONN);
     CHECK_EQ(go_local_address(-1, buffer, sizeof buffer), -EBADF);
     go_close(l);
+    CHECK_EQ(go_listen("tcp6", "[::ffff:127.0.0.1]:0"), -EAFNOSUPPORT);
 }
 
 TEST(any_address_and_names)
@@ -267,6 +268,11 @@ TEST(any_address_and_names)
     fd = go_dial("tcp4", target);
     CHECK(fd >= 0);
     go_close(fd);
+    go_close(l);
+    l = go_listen("tcp", "[::ffff:127.0.0.1]:0");
+    REQUIRE(l >= 0);
+    CHECK(go_local_address(l, address, sizeof address) > 0);
+    CHECK(strncmp(address, "127.0.0.1:", 10) == 0);
     go_close(l);
     /* Without a name server this takes seconds; the scope does not wait for it. */
     go_scope *scope = go_scope_open();
