@@ -754,6 +754,29 @@ TEST(dial_from_many)
     go_waitgroup_wait(&server);
 }
 
+/* Arguments that splice(2) refuses are refused at once, not when there is something in the pipe. */
+TEST(splice_arguments)
+{
+    int p[2], full[2], s[2], zero = open("/dev/zero", O_RDONLY), null = open("/dev/null", O_WRONLY);
+    off_t offset = 0;
+    REQUIRE(pipe(p) == 0 && pipe(full) == 0 && socketpair(AF_UNIX, SOCK_STREAM, 0, s) == 0);
+    fcntl(full[1], F_SETFL, O_NONBLOCK);
+    while (write(full[1], p, 1) > 0)
+        ;
+    fcntl(full[1], F_SETFL, 0);
+    CHECK_EQ(go_splice(p[0], NULL, null, NULL, 0, 0), 0);
+    CHECK_EQ(go_splice(p[0], NULL, zero, NULL, 5, 0), -EBADF);
+    CHECK_EQ(go_splice(p[0], &offset, null, NULL, 5, 0), -ESPIPE);
+    CHECK_EQ(go_splice(p[0], NULL, p[1], NULL, 5, 0), -EINVAL);
+    CHECK_EQ(go_splice(s[0], NULL, s[1], NULL, 5, 0), -EINVAL);
+    CHECK_EQ(go_splice(p[0], NULL, null, NULL, 5, SPLICE_F_NONBLOCK | 0x8000), -EINVAL);
+    CHECK_EQ(go_splice(p[0], NULL, null, NULL, 5, SPLICE_F_NONBLOCK), -EAGAIN);
+    CHECK_EQ(go_splice(zero, NULL, full[1], &offset, 5, 0), -ESPIPE);
+    int fds[] = { p[0], p[1], full[0], full[1], s[0], s[1], null, zero };
+    for (int i = 0; i < 8; i++)
+        go_close(fds[i]);
+}
+
 TEST(sendfile_and_splice)
 {
     char address[64], path[] = "/tmp/go_net_test_XXXXXX", part[4096];
