@@ -44,7 +44,7 @@ static ssize_t attempt_accept(struct op *op)
 
 GO_EXPORT int go_accept(int fd, struct sockaddr *address, socklen_t *size)
 {
-    struct op op = { .fd = fd, .side = POLL_READ, .extra = address, .extra2 = size };
+    struct op op = { .fd = fd, .side = POLL_READ, .extra = address, .extra2 = size, .end = -EINVAL };
     io_enter();
     int r = netpoll_begin(fd, &op.d);
     if (r < 0)

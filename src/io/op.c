@@ -17,11 +17,20 @@
 // The nasty race. One who finds another at it gets -EAGAIN and goes to wait. It may be on its way to the queue when the other is
 // done and looks there, and what is left makes no new event. So an edge is counted in any case: who is not queued yet finds that the
 // count is not what it has seen, and tries again.
+//
+// "Ready, and yet in vain"
+//
+// A datagram socket that was shut down for reading is readable for ever, and a call that must not block finds nothing: only one that
+// may says that this is the end. poll(2) can tell, by POLLRDHUP.
 #include "io/op.h"
+
+#include <goroutine/time.h>
 
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
+
+#define PAUSE 1000000 /* ns */
 
 ssize_t op_not_waited(struct op *op, attempt_fn attempt, int r, bool tried)
 {
@@ -30,6 +39,24 @@ ssize_t op_not_waited(struct op *op, attempt_fn attempt, int r, bool tried)
         return r;
     ssize_t n = attempt(op);
     return n == -EAGAIN || n == -EINTR ? r : n;
+}
+
+ssize_t op_in_vain(struct op *op, attempt_fn attempt)
+{
+    enum poll_kind kind = (enum poll_kind)load_relaxed(&op->d->kind);
+    if (op->side != POLL_READ || (kind != KIND_SOCKET && kind != KIND_TCP))
+        return -EAGAIN;
+    int r = os_poll(op->fd, POLLRDHUP);
+    if (r <= 0)
+        return -EAGAIN;
+    ssize_t n = attempt(op);
+    if (n != -EAGAIN)
+        return n;
+    if (r & POLLRDHUP)
+        return op->end;
+    /* Errors that nobody takes from the queue of errors: each wait would end at once. */
+    r = go_sleep(PAUSE);
+    return r < 0 ? r : n;
 }
 
 ssize_t op_look_and_take(struct op *op, long call)

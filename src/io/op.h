@@ -36,12 +36,16 @@ struct op {
     int flags;                /* of the system call */
     void *extra;              /* of the attempt */
     void *extra2;
+    ssize_t end;              /* the result at the end of what can be read */
 };
 
 typedef ssize_t (*attempt_fn)(struct op *);
 
 /* Waiting has ended with r < 0; the result is that of a last attempt, if there has been none. */
 ssize_t op_not_waited(struct op *op, attempt_fn attempt, int r, bool tried);
+
+/* An attempt was in vain although there was an event: another one, which knows the end. */
+ssize_t op_in_vain(struct op *op, attempt_fn attempt);
 
 static always_inline ssize_t op_attempt_until(struct op *op, attempt_fn attempt, bool skips, enum poll_turn *turn)
 {
@@ -57,6 +61,8 @@ static always_inline ssize_t op_attempt_until(struct op *op, attempt_fn attempt,
         if (!skips || op->no_wait || !netpoll_is_drained(d, op->side, op->seen)) {
             tried = true;
             ssize_t n = attempt(op);
+            if (n == -EAGAIN && unlikely(*turn != TURN_FIRST || load_relaxed(&d->hung_up)) && !op->no_wait)
+                n = op_in_vain(op, attempt);
             if (likely(n != -EAGAIN)) {
                 if (unlikely(n == -EINTR))
                     continue;

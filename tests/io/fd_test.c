@@ -320,6 +320,76 @@ TEST(wait_all)
     close(fds[1]);
 }
 
+/* A datagram socket has an end, too, when it was shut down for reading. */
+TEST(datagrams_end)
+{
+    for (int kind = 0; kind < 2; kind++)
+        for (int late = 0; late < 2; late++) {
+            int fds[2];
+            go_waitgroup done = { 0 };
+            if (kind == 0) {
+                REQUIRE(socketpair(AF_UNIX, SOCK_DGRAM, 0, fds) == 0);
+            } else {
+                char address[64];
+                fds[1] = go_listen("udp", "127.0.0.1:0");
+                REQUIRE(fds[1] >= 0 && go_local_address(fds[1], address, sizeof address) > 0);
+                fds[0] = go_dial("udp", address);
+                REQUIRE(fds[0] >= 0);
+            }
+            struct reader r = { .fd = fds[0], .done = &done, .result = -1 };
+            go_waitgroup_add(&done, 1);
+            int before = waits();
+            if (late) {
+                go(read_once, &r);
+                parked(before, 1);
+            }
+            shutdown(fds[0], SHUT_RD);
+            settle();
+            if (!late)
+                go(read_once, &r);
+            go_waitgroup_wait(&done);
+            CHECK_EQ(r.result, 0);
+            CHECK_EQ(go_recv(fds[0], r.buffer, 1, 0), 0);
+            CHECK_EQ(go_recv(fds[0], r.buffer, 1, MSG_DONTWAIT), -EAGAIN);
+            go_close(fds[0]);
+            go_close(fds[1]);
+        }
+    /* So has a listener. */
+    int l = go_listen("unix", "@goroutine-fd-test-end");
+    REQUIRE(l >= 0);
+    shutdown(l, SHUT_RD);
+    CHECK_EQ(go_accept(l, NULL, NULL), -EINVAL);
+    go_close(l);
+}
+
+/* Errors that nobody takes make a socket ready, and hide nothing. */
+TEST(error_queue_left_alone)
+{
+    int s = socket(AF_INET, SOCK_DGRAM, 0), peer = socket(AF_INET, SOCK_DGRAM, 0), on = 1;
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t size = sizeof a;
+    go_waitgroup done = { 0 };
+    REQUIRE(bind(peer, (struct sockaddr *)&a, sizeof a) == 0 && getsockname(peer, (struct sockaddr *)&a, &size) == 0);
+    REQUIRE(connect(s, (struct sockaddr *)&a, size) == 0);
+    setsockopt(s, IPPROTO_IP, IP_RECVERR, &on, sizeof on);
+    struct sockaddr_in mine;
+    getsockname(s, (struct sockaddr *)&mine, &size);
+    close(peer);
+    CHECK_EQ(go_send(s, "x", 1, 0), 1);
+    struct reader r = { .fd = s, .done = &done };
+    CHECK_EQ(go_recv(s, r.buffer, 1, 0), -ECONNREFUSED);
+    go_waitgroup_add(&done, 1);
+    go(read_once, &r);
+    settle();
+    peer = socket(AF_INET, SOCK_DGRAM, 0);
+    REQUIRE(bind(peer, (struct sockaddr *)&a, sizeof a) == 0);
+    CHECK_EQ(go_sendto(peer, "hello", 5, 0, (struct sockaddr *)&mine, sizeof mine), 5);
+    go_waitgroup_wait(&done);
+    CHECK_EQ(r.result, 5);
+    go_close(s);
+    go_close(peer);
+}
+
 TEST(bad_descriptors)
 {
     char c;
