@@ -390,6 +390,22 @@ TEST(error_queue_left_alone)
     go_close(peer);
 }
 
+/* What does not listen is not waited for. */
+TEST(accept_needs_a_listener)
+{
+    for (int kind = 0; kind < 3; kind++) {
+        int fds[2];
+        pair_of(kind, fds);
+        CHECK_EQ(go_accept(fds[0], NULL, NULL), kind == 0 ? -ENOTSOCK : -EINVAL);
+        go_close(fds[0]);
+        go_close(fds[1]);
+    }
+    int u = go_listen("udp", "127.0.0.1:0");
+    REQUIRE(u >= 0);
+    CHECK_EQ(go_accept(u, NULL, NULL), -EOPNOTSUPP);
+    go_close(u);
+}
+
 TEST(bad_descriptors)
 {
     char c;
