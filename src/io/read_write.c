@@ -33,6 +33,48 @@
 
 static _Atomic bool no_nosignal; /* this kernel does not know RWF_NOSIGNAL */
 
+/* --- vectors --- */
+
+/* The rest of an element of which part is done, and what comes after it. */
+struct rest {
+    struct iovec part;
+    const struct iovec *after;
+    int after_count;
+};
+
+/* n bytes of op's vector are done. What is left of an element then stands alone, for a start. */
+static void op_advance(struct op *op, struct rest *rest, size_t n)
+{
+    while (op->count > 0 && n >= op->iov->iov_len) {
+        n -= op->iov->iov_len;
+        op->iov++;
+        op->count--;
+    }
+    if (op->count > 0 && n > 0) {
+        if (op->iov != &rest->part) {
+            rest->after = op->iov + 1;
+            rest->after_count = op->count - 1;
+            rest->part = *op->iov;
+        }
+        rest->part.iov_base = (char *)rest->part.iov_base + n;
+        rest->part.iov_len -= n;
+        op->iov = &rest->part;
+        op->count = 1;
+    } else if (op->count == 0 && rest->after) {
+        op->iov = rest->after;
+        op->count = rest->after_count;
+        rest->after = NULL;
+    }
+}
+
+static size_t iov_size(const struct iovec *iov, int count)
+{
+    size_t size = 0;
+    for (int i = 0; i < count; i++)
+        size += iov[i].iov_len;
+    return size;
+}
+
 /* --- reading --- */
 
 /* All that a socket can be asked for at once, with the address and so on. */
@@ -78,14 +120,6 @@ static noinline ssize_t file_read_rest(struct op *op, ssize_t had)
 static ssize_t read_nowait(struct op *op)
 {
     return SYSCALL6(SYS_preadv2, op->fd, op->iov, op->count, -1, -1, RWF_NOWAIT);
-}
-
-static size_t iov_size(const struct iovec *iov, int count)
-{
-    size_t size = 0;
-    for (int i = 0; i < count; i++)
-        size += iov[i].iov_len;
-    return size;
 }
 
 static noinline ssize_t attempt_read_other(struct op *op)
@@ -175,20 +209,55 @@ GO_EXPORT ssize_t go_readv(int fd, const struct iovec *iov, int count)
     return op_run(&op, attempt_readv, false);
 }
 
-/* MSG_WAITALL on a stream: what there is, until it is all. */
-static ssize_t recv_all(struct op *op, struct iovec *iov)
+/* MSG_WAITALL, where it means something. */
+static bool waits_for_all(const struct op *op)
 {
-    ssize_t had = 0;
-    op->flags &= ~MSG_WAITALL;
-    while (iov->iov_len > 0) {
-        ssize_t n = op_run(op, attempt_recvfrom, true);
-        if (n <= 0)
-            return had > 0 ? had : n;
+    int type = 0;
+    socklen_t length = sizeof type;
+    if (likely(!(op->flags & MSG_WAITALL)) || op->no_wait || (op->flags & MSG_OOB))
+        return false;
+    SYSCALL6(SYS_getsockopt, op->fd, SOL_SOCKET, SO_TYPE, &type, &length, 0);
+    return type == SOCK_STREAM;
+}
+
+static ssize_t attempt_recv_part(struct op *op)
+{
+    struct msghdr *m = op->extra;
+    ssize_t n = SYSCALL3(SYS_recvmsg, op->fd, m, op->flags | MSG_DONTWAIT);
+    bool part = n > 0 && (size_t)n < iov_size(op->iov, op->count), peeks = op->flags & MSG_PEEK;
+    if (part && peeks && os_poll(op->fd, POLLRDHUP) == 0)
+        return -EAGAIN;
+    if (part && !peeks && load_relaxed(&op->d->kind) == KIND_TCP)
+        netpoll_drained(op->d, POLL_READ, op->seen);
+    else if (n != -EAGAIN)
+        netpoll_pass_on(op->d, POLL_READ);
+    return n;
+}
+
+/* MSG_WAITALL on a stream: what there is, until it is all. Ancillary data end it: what comes next is not theirs. */
+static noinline ssize_t recv_all(struct op *op, struct msghdr *message)
+{
+    struct msghdr m = *message;
+    struct rest rest = { 0 };
+    ssize_t had = 0, n;
+    op->iov = m.msg_iov;
+    op->count = (int)m.msg_iovlen;
+    op->extra = &m;
+    size_t control = m.msg_controllen;
+    do {
+        m.msg_iov = (struct iovec *)op->iov;
+        m.msg_iovlen = (size_t)op->count;
+        m.msg_controllen = control;
+        n = op_run(op, attempt_recv_part, !(op->flags & MSG_PEEK));
+        if (n < 0)
+            break;
         had += n;
-        iov->iov_base = (char *)iov->iov_base + n;
-        iov->iov_len -= (size_t)n;
-    }
-    return had;
+        message->msg_namelen = m.msg_namelen;
+        message->msg_controllen = m.msg_controllen;
+        message->msg_flags = m.msg_flags;
+        op_advance(op, &rest, (size_t)n);
+    } while (n > 0 && op->count > 0 && m.msg_controllen == 0 && !(op->flags & MSG_PEEK));
+    return had > 0 ? had : n;
 }
 
 GO_EXPORT ssize_t go_recvfrom(int fd, void *buffer, size_t size, int flags, struct sockaddr *address,
@@ -204,12 +273,14 @@ GO_EXPORT ssize_t go_recvfrom(int fd, void *buffer, size_t size, int flags, stru
         return r;
     if (unlikely(load_relaxed(&op.d->kind) == KIND_UNKNOWN))
         io_classify(fd, op.d);
-    if (unlikely(flags & MSG_WAITALL) && !(flags & (MSG_DONTWAIT | MSG_PEEK | MSG_OOB))) {
-        int type = 0;
-        socklen_t length = sizeof type;
-        SYSCALL6(SYS_getsockopt, fd, SOL_SOCKET, SO_TYPE, &type, &length, 0);
-        if (type == SOCK_STREAM)
-            return recv_all(&op, &iov);
+    if (unlikely(waits_for_all(&op))) {
+        struct msghdr m = { .msg_name = address, .msg_iov = &iov, .msg_iovlen = 1 };
+        if (address && address_size)
+            m.msg_namelen = *address_size;
+        ssize_t n = recv_all(&op, &m);
+        if (n >= 0 && address && address_size)
+            *address_size = m.msg_namelen;
+        return n;
     }
     return op_run(&op, attempt_recvfrom, !(flags & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE)));
 }
@@ -227,7 +298,8 @@ GO_EXPORT ssize_t go_recvmsg(int fd, struct msghdr *message, int flags)
     int r = netpoll_begin(fd, &op.d);
     if (r < 0)
         return r;
-    ssize_t n = op_run(&op, attempt_recvmsg, false);
+    bool all = unlikely(waits_for_all(&op)) && message->msg_iovlen <= IOV_MAX;
+    ssize_t n = all ? recv_all(&op, message) : op_run(&op, attempt_recvmsg, false);
     netpoll_pass_on(op.d, POLL_READ);
     return n;
 }
@@ -334,9 +406,7 @@ static always_inline ssize_t attempt_write(struct op *op)
 /* All of op's vector; how much went out in *done. */
 static ssize_t write_all(struct op *op, size_t *done)
 {
-    struct iovec rest; /* of the first element, if part of it is out */
-    const struct iovec *after = NULL;
-    int after_count = 0;
+    struct rest rest = { 0 };
     do {
         ssize_t n = op_run(op, attempt_write, false);
         if (n < 0)
@@ -344,27 +414,7 @@ static ssize_t write_all(struct op *op, size_t *done)
         if (n == 0 && op->iov->iov_len > 0)
             return -EIO; /* neither progress nor a reason */
         *done += (size_t)n;
-        size_t left = (size_t)n;
-        while (op->count > 0 && left >= op->iov->iov_len) {
-            left -= op->iov->iov_len;
-            op->iov++;
-            op->count--;
-        }
-        if (op->count > 0 && left > 0) {
-            if (op->iov != &rest) {
-                after = op->iov + 1;
-                after_count = op->count - 1;
-                rest = *op->iov;
-            }
-            rest.iov_base = (char *)rest.iov_base + left;
-            rest.iov_len -= left;
-            op->iov = &rest;
-            op->count = 1;
-        } else if (op->count == 0 && after) {
-            op->iov = after;
-            op->count = after_count;
-            after = NULL;
-        }
+        op_advance(op, &rest, (size_t)n);
     } while (op->count > 0);
     return (ssize_t)*done;
 }

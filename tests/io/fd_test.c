@@ -320,6 +320,108 @@ TEST(wait_all)
     close(fds[1]);
 }
 
+static void recvmsg_of(int fd, struct msghdr *m, int flags, ssize_t *result, go_waitgroup *done)
+{
+    *result = go_recvmsg(fd, m, flags);
+    go_waitgroup_done(done);
+}
+
+static void send_fd(int fd, const char *data, size_t size, int sent)
+{
+    char control[CMSG_SPACE(sizeof sent)] = { 0 };
+    struct iovec iov = { (void *)data, size };
+    struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
+    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof sent);
+    memcpy(CMSG_DATA(c), &sent, sizeof sent);
+    CHECK_EQ(go_sendmsg(fd, &m, 0), size);
+}
+
+/* go_recvmsg, too, waits for all, over the elements' borders; a descriptor that comes with a part ends it. */
+TEST(wait_all_in_messages)
+{
+    for (int kind = 1; kind < 3; kind++)
+        for (int flag = 0; flag < 2; flag++) {
+            int fds[2];
+            char a[3] = { 0 }, b[8] = { 0 }, control[64];
+            struct iovec iov[3] = { { a, 3 }, { NULL, 0 }, { b, 7 } };
+            struct msghdr m = { .msg_iov = iov, .msg_iovlen = 3, .msg_control = control, .msg_controllen = sizeof control };
+            ssize_t result = 0;
+            go_waitgroup done = { 0 };
+            pair_of(kind, fds);
+            if (flag)
+                fcntl(fds[0], F_SETFL, fcntl(fds[0], F_GETFL) | O_NONBLOCK);
+            go_waitgroup_add(&done, 1);
+            int before = waits();
+            go(recvmsg_of, fds[0], &m, MSG_WAITALL, &result, &done);
+            parked(before, 1);
+            for (int i = 0; i < 5; i++) {
+                go_write(fds[1], &"0123456789"[2 * i], 2);
+                settle();
+            }
+            go_waitgroup_wait(&done);
+            CHECK_EQ(result, 10);
+            CHECK(memcmp(a, "012", 3) == 0);
+            CHECK_STR(b, "3456789");
+            CHECK_EQ(m.msg_controllen, 0);
+            CHECK_EQ(iov[2].iov_len, 7);
+            /* What there is when the end comes. */
+            m.msg_controllen = sizeof control;
+            go_write(fds[1], "abcd", 4);
+            shutdown(fds[1], SHUT_WR);
+            CHECK_EQ(go_recvmsg(fds[0], &m, MSG_WAITALL), 4);
+            CHECK_EQ(m.msg_controllen, 0);
+            CHECK_EQ(go_recvmsg(fds[0], &m, MSG_WAITALL), 0);
+            go_close(fds[0]);
+            go_close(fds[1]);
+        }
+    int fds[2], sent = -1;
+    char c[9], control[64];
+    struct iovec iov = { c, sizeof c };
+    struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
+    pair_of(1, fds);
+    go_write(fds[1], "abc", 3);
+    send_fd(fds[1], "def", 3, fds[1]);
+    go_write(fds[1], "ghi", 3);
+    CHECK_EQ(go_recvmsg(fds[0], &m, MSG_WAITALL), 6);
+    CHECK_EQ(m.msg_controllen, CMSG_SPACE(sizeof sent));
+    memcpy(&sent, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof sent);
+    CHECK_EQ(go_close(sent), 0);
+    go_close(fds[0]);
+    go_close(fds[1]);
+}
+
+/* Looking at all there will be takes nothing, and comes back with less at the end only. */
+TEST(wait_all_and_peek)
+{
+    for (int kind = 1; kind < 3; kind++) {
+        int fds[2];
+        char c[5] = { 0 };
+        struct iovec iov = { c, 4 };
+        struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+        ssize_t result = 0;
+        go_waitgroup done = { 0 };
+        pair_of(kind, fds);
+        go_write(fds[1], "ab", 2);
+        go_waitgroup_add(&done, 1);
+        int before = waits();
+        go(recvmsg_of, fds[0], &m, MSG_WAITALL | MSG_PEEK, &result, &done);
+        parked(before, 1);
+        go_write(fds[1], "cd", 2);
+        go_waitgroup_wait(&done);
+        CHECK_EQ(result, 4);
+        CHECK_STR(c, "abcd");
+        CHECK_EQ(go_recv(fds[0], c, 2, MSG_WAITALL), 2);
+        go_close(fds[1]);
+        CHECK_EQ(go_recv(fds[0], c, 4, MSG_WAITALL | MSG_PEEK), 2);
+        CHECK_EQ(go_recv(fds[0], c, 4, MSG_WAITALL), 2);
+        CHECK(memcmp(c, "cd", 2) == 0);
+        go_close(fds[0]);
+    }
+}
+
 /* A datagram socket has an end, too, when it was shut down for reading. */
 TEST(datagrams_end)
 {
