@@ -29,6 +29,7 @@ struct op {
     int fd;
     enum poll_side side;
     bool no_wait;             /* MSG_DONTWAIT: the caller wants -EAGAIN */
+    bool foreign;             /* the vector is the caller's, and so for the kernel to look at first */
     struct poll_desc *d;
     struct poll_seen seen;
     const struct iovec *iov;  /* what is left */

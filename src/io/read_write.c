@@ -122,6 +122,12 @@ static ssize_t read_nowait(struct op *op)
     return SYSCALL6(SYS_preadv2, op->fd, op->iov, op->count, -1, -1, RWF_NOWAIT);
 }
 
+/* The file, or the kernel, does not know RWF_NOWAIT. An address that is bad, or nothing to be read, is told before that. */
+static bool cannot_nowait(ssize_t n)
+{
+    return n == -EOPNOTSUPP || n == -ENOSYS;
+}
+
 static noinline ssize_t attempt_read_other(struct op *op)
 {
     struct poll_desc *d = op->d;
@@ -135,7 +141,7 @@ static noinline ssize_t attempt_read_other(struct op *op)
         netpoll_pass_on(d, POLL_READ);
         return n;
     }
-    if (n != -EAGAIN && n != -EOPNOTSUPP && n != -ENOSYS)
+    if (n != -EAGAIN && !cannot_nowait(n))
         return n;
     if (kind == KIND_FILE || n != -EAGAIN)
         kind = io_classify(op->fd, d); /* it may be another file by now */
@@ -177,22 +183,26 @@ GO_EXPORT ssize_t go_read(int fd, void *buffer, size_t size)
     return op_run(&op, attempt_read, true);
 }
 
+/* The vector is the caller's, and so for the kernel to look at first. */
 static ssize_t attempt_readv(struct op *op)
 {
     enum poll_kind kind = (enum poll_kind)load_relaxed(&op->d->kind);
     if (kind == KIND_UNKNOWN)
         kind = io_classify(op->fd, op->d);
-    if (kind == KIND_TCP || kind == KIND_SOCKET) {
+    if (kind == KIND_FILE || kind == KIND_PIPE)
+        return attempt_read_other(op);
+    ssize_t n = read_nowait(op);
+    if (cannot_nowait(n) && kind != KIND_DEVICE) { /* sockets before Linux 6.5 */
         struct msghdr m = { .msg_iov = (struct iovec *)op->iov, .msg_iovlen = (size_t)op->count };
-        ssize_t n = SYSCALL3(SYS_recvmsg, op->fd, &m, MSG_DONTWAIT);
-        if (n != -ENOTSOCK) {
-            if (n != -EAGAIN)
-                netpoll_pass_on(op->d, POLL_READ);
-            return n;
-        }
-        io_classify(op->fd, op->d);
+        n = SYSCALL3(SYS_recvmsg, op->fd, &m, MSG_DONTWAIT);
+        if (n == -ENOTSOCK)
+            io_classify(op->fd, op->d);
     }
-    return attempt_read_other(op);
+    if (cannot_nowait(n) || n == -ENOTSOCK)
+        return attempt_read_other(op);
+    if (n != -EAGAIN)
+        netpoll_pass_on(op->d, POLL_READ);
+    return n;
 }
 
 GO_EXPORT ssize_t go_readv(int fd, const struct iovec *iov, int count)
@@ -204,8 +214,6 @@ GO_EXPORT ssize_t go_readv(int fd, const struct iovec *iov, int count)
         return r;
     if (count < 0 || count > IOV_MAX)
         return -EINVAL;
-    if (iov_size(iov, count) == 0)
-        return SYSCALL3(SYS_readv, fd, iov, count);
     return op_run(&op, attempt_readv, false);
 }
 
@@ -340,14 +348,12 @@ static ssize_t write_nowait(struct op *op)
     return n;
 }
 
-static ssize_t write_blocking(struct op *op, size_t most)
+static ssize_t write_blocking(struct op *op)
 {
     struct sigpipe_guard guard;
-    struct iovec first = { op->iov->iov_base, op->iov->iov_len < most ? op->iov->iov_len : most };
     go_block_enter();
     sigpipe_hold(&guard);
-    ssize_t n = first.iov_len < op->iov->iov_len ? SYSCALL3(SYS_writev, op->fd, &first, 1)
-                                                 : SYSCALL3(SYS_writev, op->fd, op->iov, op->count);
+    ssize_t n = SYSCALL3(SYS_writev, op->fd, op->iov, op->count);
     sigpipe_release(&guard, n == -EPIPE);
     go_block_leave();
     return n;
@@ -360,12 +366,12 @@ static noinline ssize_t attempt_write_other(struct op *op)
     if (kind == KIND_FILE)
         kind = io_classify(op->fd, d);
     if (kind == KIND_FILE)
-        return write_blocking(op, SIZE_MAX);
+        return write_blocking(op);
     if (kind != KIND_DEVICE) {
         ssize_t n = write_nowait(op);
         if (n >= 0)
             netpoll_pass_on(d, POLL_WRITE);
-        if (n != -EOPNOTSUPP && n != -ENOSYS)
+        if (!cannot_nowait(n))
             return n;
         if (io_classify(op->fd, d) == KIND_PIPE)
             store_relaxed(&d->kind, KIND_DEVICE);
@@ -374,9 +380,11 @@ static noinline ssize_t attempt_write_other(struct op *op)
     if (r <= 0)
         return r < 0 ? r : -EAGAIN;
     /* A pipe's reader may be slow. What has one element is cut; a vector of many goes out one after the other. */
+    struct iovec first = { op->iov->iov_base, op->iov->iov_len < PIPE_STEP ? op->iov->iov_len : PIPE_STEP };
     struct op one = *op;
+    one.iov = &first;
     one.count = 1;
-    return write_blocking(&one, PIPE_STEP);
+    return write_blocking(&one);
 }
 
 static always_inline ssize_t attempt_write(struct op *op)
@@ -386,7 +394,7 @@ static always_inline ssize_t attempt_write(struct op *op)
         kind = io_classify(op->fd, op->d);
     if (likely(kind == KIND_TCP || kind == KIND_SOCKET)) {
         ssize_t n;
-        if (likely(op->count == 1)) {
+        if (likely(op->count == 1 && !op->foreign)) {
             n = attempt_sendto(op);
         } else {
             struct msghdr m = { .msg_iov = (struct iovec *)op->iov, .msg_iovlen = (size_t)op->count };
@@ -455,7 +463,7 @@ GO_EXPORT ssize_t go_write(int fd, const void *buffer, size_t size)
 
 GO_EXPORT ssize_t go_writev(int fd, const struct iovec *iov, int count)
 {
-    struct op op = { .fd = fd, .side = POLL_WRITE, .iov = iov, .count = count };
+    struct op op = { .fd = fd, .side = POLL_WRITE, .iov = iov, .count = count, .foreign = true };
     size_t done = 0;
     io_enter();
     int r = netpoll_begin(fd, &op.d);

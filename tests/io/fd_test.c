@@ -492,6 +492,26 @@ TEST(error_queue_left_alone)
     go_close(peer);
 }
 
+/* The kernel's word, not a crash; and of nothing to read there is no wait. */
+TEST(bad_vectors)
+{
+    struct iovec none[2] = { { NULL, 0 }, { NULL, 0 } }, *bad = (struct iovec *)sysconf(_SC_PAGESIZE);
+    for (int kind = 0; kind < 3; kind++) {
+        int fds[2];
+        pair_of(kind, fds);
+        CHECK_EQ(go_readv(fds[0], bad, 1), -EFAULT);
+        CHECK_EQ(go_readv(fds[0], none, 2), 0);
+        CHECK_EQ(go_writev(fds[1], bad, 1), -EFAULT);
+        CHECK_EQ(go_writev(fds[1], bad, 2), -EFAULT);
+        go_close(fds[0]);
+        go_close(fds[1]);
+    }
+    FILE *f = tmpfile();
+    CHECK_EQ(go_readv(fileno(f), bad, 1), -EFAULT);
+    CHECK_EQ(go_writev(fileno(f), bad, 1), -EFAULT);
+    fclose(f);
+}
+
 /* What does not listen is not waited for. */
 TEST(accept_needs_a_listener)
 {
