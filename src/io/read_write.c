@@ -30,6 +30,8 @@
 #endif
 /* One write of this size into a pipe that poll calls writable does not block. */
 #define PIPE_STEP 4096
+/* What an eventfd takes; it need not be asked each time whether it is one still. */
+#define EVENTFD_SIZE 8
 
 static _Atomic bool no_nosignal; /* this kernel does not know RWF_NOSIGNAL */
 
@@ -45,6 +47,7 @@ struct rest {
 /* n bytes of op's vector are done. What is left of an element then stands alone, for a start. */
 static void op_advance(struct op *op, struct rest *rest, size_t n)
 {
+    op->goes_on = true;
     while (op->count > 0 && n >= op->iov->iov_len) {
         n -= op->iov->iov_len;
         op->iov++;
@@ -132,7 +135,7 @@ static noinline ssize_t attempt_read_other(struct op *op)
 {
     struct poll_desc *d = op->d;
     enum poll_kind kind = (enum poll_kind)load_relaxed(&d->kind);
-    if (kind == KIND_DEVICE)
+    if (op_looks_first(kind))
         return op_look_and_take(op, SYS_readv);
     ssize_t n = read_nowait(op);
     if (n >= 0) {
@@ -150,7 +153,7 @@ static noinline ssize_t attempt_read_other(struct op *op)
     if (n == -EAGAIN)
         return n;
     if (kind == KIND_PIPE)
-        store_relaxed(&d->kind, KIND_DEVICE);
+        io_classify_device(op->fd, d);
     return op_look_and_take(op, SYS_readv);
 }
 
@@ -168,6 +171,12 @@ static always_inline ssize_t attempt_read(struct op *op)
     return attempt_read_other(op);
 }
 
+/* Most say 0 at once; some devices wait until there is something that they can refuse to give. */
+static ssize_t attempt_read_nothing(struct op *op)
+{
+    return op_call_for_a_while(SYS_read, op->fd, op->iov->iov_base, 0);
+}
+
 GO_EXPORT ssize_t go_read(int fd, void *buffer, size_t size)
 {
     struct iovec iov = { buffer, size };
@@ -176,8 +185,8 @@ GO_EXPORT ssize_t go_read(int fd, void *buffer, size_t size)
     int r = netpoll_begin(fd, &op.d);
     if (unlikely(r < 0))
         return r;
-    if (unlikely(size == 0)) /* nothing to wait for; recv would */
-        return SYSCALL3(SYS_read, fd, buffer, 0);
+    if (unlikely(size == 0)) /* recv would wait */
+        return op_run(&op, attempt_read_nothing, false);
     if (size > SSIZE_MAX)
         return -EINVAL;
     return op_run(&op, attempt_read, true);
@@ -192,7 +201,7 @@ static ssize_t attempt_readv(struct op *op)
     if (kind == KIND_FILE || kind == KIND_PIPE)
         return attempt_read_other(op);
     ssize_t n = read_nowait(op);
-    if (cannot_nowait(n) && kind != KIND_DEVICE) { /* sockets before Linux 6.5 */
+    if (cannot_nowait(n) && !op_looks_first(kind)) { /* sockets before Linux 6.5 */
         struct msghdr m = { .msg_iov = (struct iovec *)op->iov, .msg_iovlen = (size_t)op->count };
         n = SYSCALL3(SYS_recvmsg, op->fd, &m, MSG_DONTWAIT);
         if (n == -ENOTSOCK)
@@ -367,18 +376,26 @@ static noinline ssize_t attempt_write_other(struct op *op)
         kind = io_classify(op->fd, d);
     if (kind == KIND_FILE)
         return write_blocking(op);
-    if (kind != KIND_DEVICE) {
+    if (!op_looks_first(kind)) {
         ssize_t n = write_nowait(op);
         if (n >= 0)
             netpoll_pass_on(d, POLL_WRITE);
         if (!cannot_nowait(n))
             return n;
         if (io_classify(op->fd, d) == KIND_PIPE)
-            store_relaxed(&d->kind, KIND_DEVICE);
+            io_classify_device(op->fd, d);
     }
     int r = os_poll(op->fd, POLLOUT);
     if (r <= 0)
         return r < 0 ? r : -EAGAIN;
+    if (op->foreign || op->iov->iov_len > EVENTFD_SIZE)
+        io_classify_device(op->fd, d); /* it may be a terminal by now */
+    if (load_relaxed(&d->kind) == KIND_TERMINAL) {
+        ssize_t n = op_call_for_a_while(SYS_writev, op->fd, op->iov, (size_t)op->count);
+        if (n >= 0)
+            netpoll_pass_on(d, POLL_WRITE);
+        return n;
+    }
     /* A pipe's reader may be slow. What has one element is cut; a vector of many goes out one after the other. */
     struct iovec first = { op->iov->iov_base, op->iov->iov_len < PIPE_STEP ? op->iov->iov_len : PIPE_STEP };
     struct op one = *op;
@@ -455,6 +472,7 @@ GO_EXPORT ssize_t go_write(int fd, const void *buffer, size_t size)
     ssize_t n = op_run(&op, attempt_write, false);
     if (likely(n < 0 || (size_t)n == size))
         return n;
+    op.goes_on = true;
     iov.iov_base = (char *)iov.iov_base + n;
     iov.iov_len -= (size_t)n;
     ssize_t rest = write_all(&op, &done);

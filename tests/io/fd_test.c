@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "test.h"
@@ -980,6 +981,15 @@ TEST(looker_and_reader)
     go_close(fds[0]);
 }
 
+static bool open_terminal(int fds[2])
+{
+    fds[1] = -1;
+    fds[0] = posix_openpt(O_RDWR | O_NOCTTY);
+    if (fds[0] >= 0 && grantpt(fds[0]) == 0 && unlockpt(fds[0]) == 0)
+        fds[1] = open(ptsname(fds[0]), O_RDWR | O_NOCTTY);
+    return fds[1] >= 0;
+}
+
 TEST(eventfd_and_terminal)
 {
     int e = eventfd(0, 0);
@@ -996,13 +1006,10 @@ TEST(eventfd_and_terminal)
     CHECK_EQ(v, 1);
     close(e);
 
-    int m = posix_openpt(O_RDWR | O_NOCTTY), s = -1;
-    if (m >= 0 && grantpt(m) == 0 && unlockpt(m) == 0)
-        s = open(ptsname(m), O_RDWR | O_NOCTTY);
-    if (s < 0) {
-        test_skip("no pseudo-terminals");
-        return;
-    }
+    int fds[2];
+    if (!open_terminal(fds))
+        SKIP("no pseudo-terminals");
+    int m = fds[0], s = fds[1];
     struct reader t = { .fd = s, .done = &done };
     go_waitgroup_add(&done, 1);
     go(read_once, &t);
@@ -1019,6 +1026,58 @@ TEST(eventfd_and_terminal)
     go_waitgroup_wait(&done);
     CHECK_EQ(t.result, -EBADF);
     close(m);
+}
+
+static void write_all_in(int fd, char *data, size_t size, ssize_t *result)
+{
+    *result = go_write(fd, data, size);
+}
+
+/* A write that a terminal has taken in part, as nobody reads, ends as others do, and writes no more. */
+TEST(stuck_terminals)
+{
+    enum { CANCEL, DEADLINE, CLOSE };
+    static const int errors[] = { -ECANCELED, -ETIMEDOUT, -EBADF };
+    size_t size = 1 << 20;
+    char *data = malloc(size), c;
+    memset(data, '\n', size);
+    for (int how = CANCEL; how <= CLOSE; how++)
+        for (int side = 0; side < 2; side++) {
+            int fds[2], p[2], before = waits();
+            ssize_t result = 1;
+            struct termios t;
+            if (!open_terminal(fds))
+                SKIP("no pseudo-terminals");
+            REQUIRE(pipe2(p, O_NONBLOCK) == 0);
+            if (side == 0) { /* what is typed is not to be thrown away when there is too much */
+                tcgetattr(fds[1], &t);
+                cfmakeraw(&t);
+                tcsetattr(fds[1], TCSANOW, &t);
+            }
+            go_scope *scope = go_scope_open();
+            go_scope_go(scope, write_all_in, fds[side], data, size, &result);
+            if (how == CLOSE)
+                settle(); /* and it is still inside, or waits already */
+            else
+                parked(before, 1);
+            CHECK(!nonblocking(fds[side]));
+            if (how == CANCEL)
+                go_scope_cancel(scope);
+            else if (how == DEADLINE)
+                CHECK_EQ(go_fd_deadline(fds[side], 0, 1), 0);
+            else
+                CHECK_EQ(go_close(fds[side]), 0);
+            if (how == CLOSE)
+                CHECK_EQ(dup(p[1]), fds[side]);
+            go_scope_close(scope);
+            CHECK_EQ(result, errors[how]);
+            CHECK_EQ(read(p[0], &c, 1), -1);
+            for (int i = 0; i < 2; i++) {
+                go_close(fds[i]);
+                go_close(p[i]);
+            }
+        }
+    free(data);
 }
 
 TEST(null_and_zero)
