@@ -78,7 +78,7 @@ int go_close(int fd);
 
 /*
  * Waits until one of the events (POLLIN, POLLOUT, …) is there, or an error or hang-up: returns them as poll(2) does. Regular files
- * are always ready.
+ * are always ready to be read and written; -EPERM for other events alone, which never come.
  */
 int go_wait_fd(int fd, short events);
 

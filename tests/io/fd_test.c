@@ -956,6 +956,7 @@ TEST(wait_fd)
     go_close(fds[1]);
     FILE *f = tmpfile();
     CHECK_EQ(go_wait_fd(fileno(f), POLLIN | POLLOUT), POLLIN | POLLOUT);
+    CHECK_EQ(go_wait_fd(fileno(f), POLLPRI), -EPERM);
     fclose(f);
 }
 
