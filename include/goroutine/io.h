@@ -79,7 +79,7 @@ int go_close(int fd);
 
 /*
  * Waits until one of the events (POLLIN, POLLOUT, …) is there, or an error or hang-up: returns them as poll(2) does. Regular files
- * are always ready.
+ * are always ready to be read and written; -EPERM for other events alone, which never come.
  */
 int go_wait_fd(int fd, short events);
 
@@ -99,9 +99,9 @@ ssize_t go_splice(int in, off_t *in_offset, int out, off_t *out_offset, size_t c
 /*
  * A socket that listens (TCP, unix) or is bound (UDP, unixgram) at the address. network: "tcp", "tcp4", "tcp6", "udp", "udp4", "udp6",
  * "unix", "unixgram", "unixpacket". address: "host:port", "[::1]:80", ":8080" (every address of this machine), port 0 for a free
- * one, a name or number for the port; of Unix sockets a path, "@name" for an abstract one. Returns the socket, with SO_REUSEADDR,
- * TCP_NODELAY and keep-alive set and O_NONBLOCK on, or -errno; -ENOENT for a name that is not known, -EINVAL for an address that
- * cannot be understood, -EPROTONOSUPPORT for another network.
+ * one, a name or number for the port; of Unix sockets a path, "@name" for an abstract one. Returns the socket, or -errno; TCP's with
+ * SO_REUSEADDR, TCP_NODELAY and keep-alive set, and those that listen with O_NONBLOCK on. -ENOENT for a name that is not known,
+ * -EINVAL for an address that cannot be understood, -EPROTONOSUPPORT for another network.
  */
 int go_listen(const char *network, const char *address);
 

@@ -29,22 +29,37 @@
 #define PAUSE_FIRST 500000 /* ns */
 #define PAUSE_MOST 10000000
 
+#define LOOKS 1 /* in op.flags: the listener has been found in blocking mode */
+
 static ssize_t attempt_accept(struct op *op)
 {
-    int nonblocking = io_nonblocking(op->fd);
-    if (nonblocking < 0)
-        return nonblocking;
+    bool first = false;
+    if (!(op->flags & LOOKS)) {
+        int nonblocking = io_nonblocking(op->fd);
+        if (nonblocking < 0)
+            return nonblocking;
+        first = !nonblocking;
+        if (first)
+            op->flags = LOOKS;
+    }
     ssize_t n;
     do {
-        n = nonblocking ? SYSCALL4(SYS_accept4, op->fd, op->extra, op->extra2, SOCK_CLOEXEC)
-                        : op_look_and_take(op, SYS_accept4);
+        n = op->flags & LOOKS ? op_look_and_take(op, SYS_accept4)
+                              : SYSCALL4(SYS_accept4, op->fd, op->extra, op->extra2, SOCK_CLOEXEC);
     } while (n == -ECONNABORTED || n == -EPROTO); /* that one has gone again */
+    if (n == -EAGAIN && first) {
+        int listens = 0;
+        socklen_t size = sizeof listens;
+        SYSCALL6(SYS_getsockopt, op->fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size, 0);
+        /* What does not listen does not wait either, and says why. */
+        n = listens ? -EAGAIN : SYSCALL4(SYS_accept4, op->fd, op->extra, op->extra2, SOCK_CLOEXEC);
+    }
     return n;
 }
 
 GO_EXPORT int go_accept(int fd, struct sockaddr *address, socklen_t *size)
 {
-    struct op op = { .fd = fd, .side = POLL_READ, .extra = address, .extra2 = size };
+    struct op op = { .fd = fd, .side = POLL_READ, .extra = address, .extra2 = size, .end = -EINVAL };
     io_enter();
     int r = netpoll_begin(fd, &op.d);
     if (r < 0)

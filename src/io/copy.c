@@ -11,7 +11,8 @@
 // buffer from malloc, as on a goroutine's stack there may be no room. What is read and could not be written is read again.
 //
 // splice waits for two descriptors. It looks at both and waits for the one that is not ready, without keeping a turn in one queue while
-// it waits in the other: two that did so would wait for each other.
+// it waits in the other: two that did so would wait for each other. Bad arguments are not worth a wait: before the first one the call
+// is made all the same, where a pipe that is not ready, or that there is none, keeps it from waiting.
 #include <goroutine/io.h>
 
 #include <fcntl.h>
@@ -110,11 +111,32 @@ GO_EXPORT ssize_t go_sendfile(int out, int in, off_t *offset, size_t count)
     return op_run(&op, attempt_sendfile, false);
 }
 
+static ssize_t splice_now(int in, off_t *in_offset, int out, off_t *out_offset, size_t count, unsigned flags)
+{
+    struct sigpipe_guard guard;
+    go_block_enter();
+    sigpipe_hold(&guard);
+    ssize_t n = SYSCALL6(SYS_splice, in, in_offset, out, out_offset, count, flags | SPLICE_F_NONBLOCK);
+    sigpipe_release(&guard, n == -EPIPE);
+    go_block_leave();
+    return n;
+}
+
+/* True if it comes back at once although not both are ready. */
+static bool splice_only_checks(int in, bool ready_in, int out, bool ready_out)
+{
+    bool pipe_in = SYSCALL2(SYS_fcntl, in, F_GETPIPE_SZ) >= 0, pipe_out = SYSCALL2(SYS_fcntl, out, F_GETPIPE_SZ) >= 0;
+    return (pipe_in && !ready_in) || (pipe_out && !ready_out) || (!pipe_in && !pipe_out);
+}
+
 GO_EXPORT ssize_t go_splice(int in, off_t *in_offset, int out, off_t *out_offset, size_t count, unsigned flags)
 {
     struct poll_desc *d_in, *d_out;
     enum poll_turn turn_in = TURN_FIRST, turn_out = TURN_FIRST;
+    bool checked = false;
     io_enter();
+    if (count == 0)
+        return SYSCALL6(SYS_splice, in, in_offset, out, out_offset, 0, flags);
     int r = netpoll_begin(in, &d_in);
     if (r == 0)
         r = netpoll_begin(out, &d_out);
@@ -130,25 +152,21 @@ GO_EXPORT ssize_t go_splice(int in, off_t *in_offset, int out, off_t *out_offset
         int ready_in = os_poll(in, POLLIN), ready_out = os_poll(out, POLLOUT);
         if (ready_in < 0 || ready_out < 0)
             return ready_in < 0 ? ready_in : ready_out;
-        if (ready_in > 0 && ready_out > 0) {
-            struct sigpipe_guard guard;
-            go_block_enter();
-            sigpipe_hold(&guard);
-            ssize_t n = SYSCALL6(SYS_splice, in, in_offset, out, out_offset, count, flags | SPLICE_F_NONBLOCK);
-            sigpipe_release(&guard, n == -EPIPE);
-            go_block_leave();
+        bool both = ready_in > 0 && ready_out > 0;
+        if (both || (!checked && splice_only_checks(in, ready_in > 0, out, ready_out > 0))) {
+            ssize_t n = splice_now(in, in_offset, out, out_offset, count, flags);
             if (n == -EINTR)
                 continue;
-            if (n != -EAGAIN || (flags & SPLICE_F_NONBLOCK))
+            if (n != -EAGAIN)
                 return n;
-            /* Both said yes, and one was wrong: the next look tells which, or that it has changed. */
-            if ((r = go_sleep(100000)) < 0)
-                return r;
-            continue;
         }
+        checked = true;
         if (flags & SPLICE_F_NONBLOCK)
             return -EAGAIN;
-        if (ready_in == 0) {
+        if (both) {
+            /* Both said yes, and one was wrong: the next look tells which, or that it has changed. */
+            r = go_sleep(100000);
+        } else if (ready_in == 0) {
             r = netpoll_wait(d_in, POLL_READ, seen_in, &turn_in);
             if (turn_in == TURN_FLIGHT)
                 netpoll_land(d_in, POLL_READ, seen_in);

@@ -12,7 +12,7 @@
 //
 //   sockets              MSG_DONTWAIT, and MSG_NOSIGNAL
 //   pipes, eventfds …    preadv2, pwritev2 with RWF_NOWAIT; writing see "Writing without SIGPIPE" in read_write.c
-//   what cannot do that  (terminals, pipes before 6.5) poll(2) first; see "Look first" in op.c
+//   what cannot do that  (terminals, eventfds' writes, pipes before 6.5) poll(2) first; see "Look first" in op.c
 //   files                always "ready", and may block for a disk; see "Files" in read_write.c
 //
 // It is remembered with the number, as a guess, for nobody tells when a program closes it and opens something else. Each attempt
@@ -52,6 +52,13 @@ noinline enum poll_kind io_classify(int fd, struct poll_desc *d)
     }
     store_relaxed(&d->kind, (uint8_t)kind);
     return kind;
+}
+
+void io_classify_device(int fd, struct poll_desc *d)
+{
+    struct stat st;
+    bool terminal = SYSCALL2(SYS_fstat, fd, &st) == 0 && S_ISCHR(st.st_mode);
+    store_relaxed(&d->kind, terminal ? KIND_TERMINAL : KIND_DEVICE);
 }
 
 GO_EXPORT int go_close(int fd)

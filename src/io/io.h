@@ -34,5 +34,8 @@ void go_block_leave(void);
 /* What fd is, asked of the kernel; kept in d->kind. */
 enum poll_kind io_classify(int fd, struct poll_desc *d);
 
+/* fd does not know RWF_NOWAIT: how else it is to be asked goes to d->kind. */
+void io_classify_device(int fd, struct poll_desc *d);
+
 /* True if O_NONBLOCK is set; -EBADF. */
 int io_nonblocking(int fd);

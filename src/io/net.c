@@ -128,6 +128,11 @@ static int parse_literal(struct endpoint *e)
     } else {
         return 0;
     }
+    if (a->any.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a->v6.sin6_addr)) {
+        struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = a->v6.sin6_port };
+        memcpy(&v4.sin_addr, (char *)&a->v6.sin6_addr + 12, sizeof v4.sin_addr);
+        a->v4 = v4;
+    }
     if (e->family != AF_UNSPEC && e->family != a->any.sa_family)
         return -EAFNOSUPPORT;
     e->addresses.count = 1;

@@ -14,14 +14,39 @@
 // blocks. Hence it is made as a blocking call, so that others get the P. Goroutines of this process would do the same to each
 // other, hence `busy`.
 //
+// poll promises little of a device: a terminal with room for one byte takes part of a write and waits for its reader. So the call is
+// interrupted by a timer's signal when it has lasted for some time, and comes back with a part or -EAGAIN: the wait goes on where it can
+// be ended. Rejected: pieces that fit. Where \n becomes two bytes only single ones do for sure, and the lines of several goroutines
+// would be mixed.
+//
 // The nasty race. One who finds another at it gets -EAGAIN and goes to wait. It may be on its way to the queue when the other is
 // done and looks there, and what is left makes no new event. So an edge is counted in any case: who is not queued yet finds that the
 // count is not what it has seen, and tries again.
+//
+// "Ready, and yet in vain"
+//
+// A datagram socket that was shut down for reading is readable for ever, and a call that must not block finds nothing: only one that
+// may says that this is the end. poll(2) can tell, by POLLRDHUP.
 #include "io/op.h"
+
+#include <goroutine/scope.h>
+#include <goroutine/time.h>
 
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <time.h>
+
+#include "os/lock.h"
+#include "os/os.h"
+#include "sched/sched.h"
+
+#ifndef sigev_notify_thread_id
+#define sigev_notify_thread_id _sigev_un._tid
+#endif
+
+#define PAUSE 1000000        /* ns */
+#define FOR_A_WHILE 10000000 /* ns */
 
 ssize_t op_not_waited(struct op *op, attempt_fn attempt, int r, bool tried)
 {
@@ -30,6 +55,32 @@ ssize_t op_not_waited(struct op *op, attempt_fn attempt, int r, bool tried)
         return r;
     ssize_t n = attempt(op);
     return n == -EAGAIN || n == -EINTR ? r : n;
+}
+
+ssize_t op_in_vain(struct op *op, attempt_fn attempt)
+{
+    enum poll_kind kind = (enum poll_kind)load_relaxed(&op->d->kind);
+    if (op->side != POLL_READ || (kind != KIND_SOCKET && kind != KIND_TCP))
+        return -EAGAIN;
+    int r = os_poll(op->fd, POLLRDHUP);
+    if (r <= 0)
+        return -EAGAIN;
+    ssize_t n = attempt(op);
+    if (n != -EAGAIN)
+        return n;
+    if (r & POLLRDHUP)
+        return op->end;
+    /* Errors that nobody takes from the queue of errors: each wait would end at once. */
+    r = go_sleep(PAUSE);
+    return r < 0 ? r : n;
+}
+
+int op_not_pollable(struct op *op)
+{
+    if (op_looks_first((enum poll_kind)load_relaxed(&op->d->kind))) /* another one is at it, or it has blocked for long */
+        return go_sleep(PAUSE);
+    store_relaxed(&op->d->kind, KIND_TERMINAL); /* to be asked in the blocking way */
+    return 0;
 }
 
 ssize_t op_look_and_take(struct op *op, long call)
@@ -46,12 +97,16 @@ ssize_t op_look_and_take(struct op *op, long call)
     r = os_poll(op->fd, POLLIN);
     ssize_t n = r < 0 ? r : -EAGAIN;
     if (r > 0) {
-        go_block_enter();
-        if (call == SYS_accept4)
-            n = SYSCALL4(SYS_accept4, op->fd, op->extra, op->extra2, SOCK_CLOEXEC);
-        else
-            n = SYSCALL3(SYS_readv, op->fd, op->iov, op->count);
-        go_block_leave();
+        if (call == SYS_readv && load_relaxed(&d->kind) == KIND_TERMINAL) {
+            n = op_call_for_a_while(call, op->fd, op->iov, (size_t)op->count);
+        } else {
+            go_block_enter();
+            if (call == SYS_accept4)
+                n = SYSCALL4(SYS_accept4, op->fd, op->extra, op->extra2, SOCK_CLOEXEC);
+            else
+                n = SYSCALL3(SYS_readv, op->fd, op->iov, op->count);
+            go_block_leave();
+        }
     }
     /* If the number has another file by now, somebody else may be inside for that. */
     uint32_t expected = us;
@@ -60,7 +115,7 @@ ssize_t op_look_and_take(struct op *op, long call)
     return n;
 }
 
-/* --- SIGPIPE --- */
+/* --- signals --- */
 
 #define SIGNAL_BIT(n) (1ull << ((n)-1))
 
@@ -82,4 +137,54 @@ void sigpipe_release(const struct sigpipe_guard *guard, bool raised)
     if (raised && !guard->pending)
         SYSCALL4(SYS_rt_sigtimedwait, &set, NULL, &zero, sizeof set);
     SYSCALL4(SYS_rt_sigprocmask, SIG_SETMASK, &guard->before, NULL, sizeof set);
+}
+
+static struct lock interrupt_lock = LOCK_INIT(RANK_LEAF);
+static _Atomic int interrupt_signal; /* 0: not chosen yet, or none is free. Written under interrupt_lock */
+
+static void on_interrupt(int signo)
+{
+    (void)signo;
+}
+
+/* On a system stack. */
+static void choose_interrupt(void *arg)
+{
+    (void)arg;
+    lock_take(&interrupt_lock);
+    for (int signo = SIGRTMAX; signo >= SIGRTMIN && !load_relaxed(&interrupt_signal); signo--) {
+        struct sigaction old, action = { .sa_handler = on_interrupt, .sa_flags = SA_ONSTACK };
+        if (sigaction(signo, NULL, &old) == 0 && !(old.sa_flags & SA_SIGINFO) && old.sa_handler == SIG_DFL &&
+            sigaction(signo, &action, NULL) == 0)
+            store_release(&interrupt_signal, signo); /* pairs with the acquire in op_call_for_a_while */
+    }
+    lock_release(&interrupt_lock);
+}
+
+ssize_t op_call_for_a_while(long call, int fd, const void *what, size_t n)
+{
+    if (!load_acquire(&interrupt_signal)) /* pairs with the release in choose_interrupt */
+        system_stack_call(choose_interrupt, NULL);
+    int signo = load_relaxed(&interrupt_signal), timer;
+    struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = signo };
+    struct itimerspec often = { { 0, FOR_A_WHILE }, { 0, FOR_A_WHILE } }; /* once might be before the call has begun */
+    struct sigpipe_guard guard; /* the number may be a pipe's by now */
+    go_block_enter();
+    sigpipe_hold(&guard);
+    event.sigev_notify_thread_id = os_gettid();
+    bool armed = signo && SYSCALL3(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) == 0;
+    if (armed) {
+        uint64_t set = SIGNAL_BIT(signo);
+        SYSCALL4(SYS_rt_sigprocmask, SIG_UNBLOCK, &set, NULL, sizeof set);
+        SYSCALL4(SYS_timer_settime, timer, 0, &often, NULL);
+    }
+    ssize_t r = SYSCALL3(call, fd, what, n);
+    if (armed)
+        SYSCALL1(SYS_timer_delete, timer);
+    sigpipe_release(&guard, r == -EPIPE);
+    go_block_leave();
+    if (r != -EINTR)
+        return r;
+    r = go_cancelled(); /* what is called ready all the time is never waited for */
+    return r < 0 ? r : -EAGAIN;
 }

@@ -29,6 +29,8 @@ struct op {
     int fd;
     enum poll_side side;
     bool no_wait;             /* MSG_DONTWAIT: the caller wants -EAGAIN */
+    bool foreign;             /* the vector is the caller's, and so for the kernel to look at first */
+    bool goes_on;             /* part is done, of the file that `seen` is about */
     struct poll_desc *d;
     struct poll_seen seen;
     const struct iovec *iov;  /* what is left */
@@ -36,6 +38,7 @@ struct op {
     int flags;                /* of the system call */
     void *extra;              /* of the attempt */
     void *extra2;
+    ssize_t end;              /* the result at the end of what can be read */
 };
 
 typedef ssize_t (*attempt_fn)(struct op *);
@@ -43,11 +46,17 @@ typedef ssize_t (*attempt_fn)(struct op *);
 /* Waiting has ended with r < 0; the result is that of a last attempt, if there has been none. */
 ssize_t op_not_waited(struct op *op, attempt_fn attempt, int r, bool tried);
 
+/* An attempt was in vain although there was an event: another one, which knows the end. */
+ssize_t op_in_vain(struct op *op, attempt_fn attempt);
+
+/* What cannot be waited for said -EAGAIN. 0: try again; or what the scope says. */
+int op_not_pollable(struct op *op);
+
 static always_inline ssize_t op_attempt_until(struct op *op, attempt_fn attempt, bool skips, enum poll_turn *turn)
 {
     bool tried = false;
     struct poll_desc *d = op->d;
-    uint32_t generation = load_relaxed(&d->generation);
+    uint32_t generation = op->goes_on ? op->seen.generation : load_relaxed(&d->generation);
     for (;;) {
         op->seen = netpoll_see(d, op->side);
         if (unlikely(op->seen.generation != generation))
@@ -57,6 +66,8 @@ static always_inline ssize_t op_attempt_until(struct op *op, attempt_fn attempt,
         if (!skips || op->no_wait || !netpoll_is_drained(d, op->side, op->seen)) {
             tried = true;
             ssize_t n = attempt(op);
+            if (n == -EAGAIN && unlikely(*turn != TURN_FIRST || load_relaxed(&d->hung_up)) && !op->no_wait)
+                n = op_in_vain(op, attempt);
             if (likely(n != -EAGAIN)) {
                 if (unlikely(n == -EINTR))
                     continue;
@@ -67,11 +78,8 @@ static always_inline ssize_t op_attempt_until(struct op *op, attempt_fn attempt,
         }
         int r = netpoll_wait(d, op->side, op->seen, turn);
         if (unlikely(r < 0)) {
-            if (r == -EPERM && load_relaxed(&d->kind) != KIND_DEVICE) {
-                /* Not pollable, and yet it said -EAGAIN: it is to be asked in the blocking way. */
-                store_relaxed(&d->kind, KIND_DEVICE);
+            if (r == -EPERM && (r = op_not_pollable(op)) == 0)
                 continue;
-            }
             return op_not_waited(op, attempt, r, tried);
         }
     }
@@ -87,8 +95,17 @@ static always_inline ssize_t op_run(struct op *op, attempt_fn attempt, bool skip
     return n;
 }
 
+static always_inline bool op_looks_first(enum poll_kind kind)
+{
+    return kind == KIND_DEVICE || kind == KIND_TERMINAL;
+}
+
 /* An attempt where no flag keeps it from blocking: looks, and calls readv or, if that is `call`, accept4. */
 ssize_t op_look_and_take(struct op *op, long call);
+
+/* read, readv or writev as a blocking call, which comes back when it has blocked for long: with a part, -EAGAIN, or what the scope
+ * says. */
+ssize_t op_call_for_a_while(long call, int fd, const void *what, size_t n);
 
 /* For calls that take no MSG_NOSIGNAL: SIGPIPE is held back on this thread, and taken away if the call has raised
  * it. No change of threads in between. */

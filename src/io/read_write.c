@@ -30,8 +30,53 @@
 #endif
 /* One write of this size into a pipe that poll calls writable does not block. */
 #define PIPE_STEP 4096
+/* What an eventfd takes; it need not be asked each time whether it is one still. */
+#define EVENTFD_SIZE 8
 
 static _Atomic bool no_nosignal; /* this kernel does not know RWF_NOSIGNAL */
+
+/* --- vectors --- */
+
+/* The rest of an element of which part is done, and what comes after it. */
+struct rest {
+    struct iovec part;
+    const struct iovec *after;
+    int after_count;
+};
+
+/* n bytes of op's vector are done. What is left of an element then stands alone, for a start. */
+static void op_advance(struct op *op, struct rest *rest, size_t n)
+{
+    op->goes_on = true;
+    while (op->count > 0 && n >= op->iov->iov_len) {
+        n -= op->iov->iov_len;
+        op->iov++;
+        op->count--;
+    }
+    if (op->count > 0 && n > 0) {
+        if (op->iov != &rest->part) {
+            rest->after = op->iov + 1;
+            rest->after_count = op->count - 1;
+            rest->part = *op->iov;
+        }
+        rest->part.iov_base = (char *)rest->part.iov_base + n;
+        rest->part.iov_len -= n;
+        op->iov = &rest->part;
+        op->count = 1;
+    } else if (op->count == 0 && rest->after) {
+        op->iov = rest->after;
+        op->count = rest->after_count;
+        rest->after = NULL;
+    }
+}
+
+static size_t iov_size(const struct iovec *iov, int count)
+{
+    size_t size = 0;
+    for (int i = 0; i < count; i++)
+        size += iov[i].iov_len;
+    return size;
+}
 
 /* --- reading --- */
 
@@ -80,19 +125,17 @@ static ssize_t read_nowait(struct op *op)
     return SYSCALL6(SYS_preadv2, op->fd, op->iov, op->count, -1, -1, RWF_NOWAIT);
 }
 
-static size_t iov_size(const struct iovec *iov, int count)
+/* The file, or the kernel, does not know RWF_NOWAIT. An address that is bad, or nothing to be read, is told before that. */
+static bool cannot_nowait(ssize_t n)
 {
-    size_t size = 0;
-    for (int i = 0; i < count; i++)
-        size += iov[i].iov_len;
-    return size;
+    return n == -EOPNOTSUPP || n == -ENOSYS;
 }
 
 static noinline ssize_t attempt_read_other(struct op *op)
 {
     struct poll_desc *d = op->d;
     enum poll_kind kind = (enum poll_kind)load_relaxed(&d->kind);
-    if (kind == KIND_DEVICE)
+    if (op_looks_first(kind))
         return op_look_and_take(op, SYS_readv);
     ssize_t n = read_nowait(op);
     if (n >= 0) {
@@ -101,7 +144,7 @@ static noinline ssize_t attempt_read_other(struct op *op)
         netpoll_pass_on(d, POLL_READ);
         return n;
     }
-    if (n != -EAGAIN && n != -EOPNOTSUPP && n != -ENOSYS)
+    if (n != -EAGAIN && !cannot_nowait(n))
         return n;
     if (kind == KIND_FILE || n != -EAGAIN)
         kind = io_classify(op->fd, d); /* it may be another file by now */
@@ -110,7 +153,7 @@ static noinline ssize_t attempt_read_other(struct op *op)
     if (n == -EAGAIN)
         return n;
     if (kind == KIND_PIPE)
-        store_relaxed(&d->kind, KIND_DEVICE);
+        io_classify_device(op->fd, d);
     return op_look_and_take(op, SYS_readv);
 }
 
@@ -128,6 +171,12 @@ static always_inline ssize_t attempt_read(struct op *op)
     return attempt_read_other(op);
 }
 
+/* Most say 0 at once; some devices wait until there is something that they can refuse to give. */
+static ssize_t attempt_read_nothing(struct op *op)
+{
+    return op_call_for_a_while(SYS_read, op->fd, op->iov->iov_base, 0);
+}
+
 GO_EXPORT ssize_t go_read(int fd, void *buffer, size_t size)
 {
     struct iovec iov = { buffer, size };
@@ -136,29 +185,33 @@ GO_EXPORT ssize_t go_read(int fd, void *buffer, size_t size)
     int r = netpoll_begin(fd, &op.d);
     if (unlikely(r < 0))
         return r;
-    if (unlikely(size == 0)) /* nothing to wait for; recv would */
-        return SYSCALL3(SYS_read, fd, buffer, 0);
+    if (unlikely(size == 0)) /* recv would wait */
+        return op_run(&op, attempt_read_nothing, false);
     if (size > SSIZE_MAX)
         return -EINVAL;
     return op_run(&op, attempt_read, true);
 }
 
+/* The vector is the caller's, and so for the kernel to look at first. */
 static ssize_t attempt_readv(struct op *op)
 {
     enum poll_kind kind = (enum poll_kind)load_relaxed(&op->d->kind);
     if (kind == KIND_UNKNOWN)
         kind = io_classify(op->fd, op->d);
-    if (kind == KIND_TCP || kind == KIND_SOCKET) {
+    if (kind == KIND_FILE || kind == KIND_PIPE)
+        return attempt_read_other(op);
+    ssize_t n = read_nowait(op);
+    if (cannot_nowait(n) && !op_looks_first(kind)) { /* sockets before Linux 6.5 */
         struct msghdr m = { .msg_iov = (struct iovec *)op->iov, .msg_iovlen = (size_t)op->count };
-        ssize_t n = SYSCALL3(SYS_recvmsg, op->fd, &m, MSG_DONTWAIT);
-        if (n != -ENOTSOCK) {
-            if (n != -EAGAIN)
-                netpoll_pass_on(op->d, POLL_READ);
-            return n;
-        }
-        io_classify(op->fd, op->d);
+        n = SYSCALL3(SYS_recvmsg, op->fd, &m, MSG_DONTWAIT);
+        if (n == -ENOTSOCK)
+            io_classify(op->fd, op->d);
     }
-    return attempt_read_other(op);
+    if (cannot_nowait(n) || n == -ENOTSOCK)
+        return attempt_read_other(op);
+    if (n != -EAGAIN)
+        netpoll_pass_on(op->d, POLL_READ);
+    return n;
 }
 
 GO_EXPORT ssize_t go_readv(int fd, const struct iovec *iov, int count)
@@ -170,25 +223,58 @@ GO_EXPORT ssize_t go_readv(int fd, const struct iovec *iov, int count)
         return r;
     if (count < 0 || count > IOV_MAX)
         return -EINVAL;
-    if (iov_size(iov, count) == 0)
-        return SYSCALL3(SYS_readv, fd, iov, count);
     return op_run(&op, attempt_readv, false);
 }
 
-/* MSG_WAITALL on a stream: what there is, until it is all. */
-static ssize_t recv_all(struct op *op, struct iovec *iov)
+/* MSG_WAITALL, where it means something. */
+static bool waits_for_all(const struct op *op)
 {
-    ssize_t had = 0;
-    op->flags &= ~MSG_WAITALL;
-    while (iov->iov_len > 0) {
-        ssize_t n = op_run(op, attempt_recvfrom, true);
-        if (n <= 0)
-            return had > 0 ? had : n;
+    int type = 0;
+    socklen_t length = sizeof type;
+    if (likely(!(op->flags & MSG_WAITALL)) || op->no_wait || (op->flags & MSG_OOB))
+        return false;
+    SYSCALL6(SYS_getsockopt, op->fd, SOL_SOCKET, SO_TYPE, &type, &length, 0);
+    return type == SOCK_STREAM;
+}
+
+static ssize_t attempt_recv_part(struct op *op)
+{
+    struct msghdr *m = op->extra;
+    ssize_t n = SYSCALL3(SYS_recvmsg, op->fd, m, op->flags | MSG_DONTWAIT);
+    bool part = n > 0 && (size_t)n < iov_size(op->iov, op->count), peeks = op->flags & MSG_PEEK;
+    if (part && peeks && os_poll(op->fd, POLLRDHUP) == 0)
+        return -EAGAIN;
+    if (part && !peeks && load_relaxed(&op->d->kind) == KIND_TCP)
+        netpoll_drained(op->d, POLL_READ, op->seen);
+    else if (n != -EAGAIN)
+        netpoll_pass_on(op->d, POLL_READ);
+    return n;
+}
+
+/* MSG_WAITALL on a stream: what there is, until it is all. Ancillary data end it: what comes next is not theirs. */
+static noinline ssize_t recv_all(struct op *op, struct msghdr *message)
+{
+    struct msghdr m = *message;
+    struct rest rest = { 0 };
+    ssize_t had = 0, n;
+    op->iov = m.msg_iov;
+    op->count = (int)m.msg_iovlen;
+    op->extra = &m;
+    size_t control = m.msg_controllen;
+    do {
+        m.msg_iov = (struct iovec *)op->iov;
+        m.msg_iovlen = (size_t)op->count;
+        m.msg_controllen = control;
+        n = op_run(op, attempt_recv_part, !(op->flags & MSG_PEEK));
+        if (n < 0)
+            break;
         had += n;
-        iov->iov_base = (char *)iov->iov_base + n;
-        iov->iov_len -= (size_t)n;
-    }
-    return had;
+        message->msg_namelen = m.msg_namelen;
+        message->msg_controllen = m.msg_controllen;
+        message->msg_flags = m.msg_flags;
+        op_advance(op, &rest, (size_t)n);
+    } while (n > 0 && op->count > 0 && m.msg_controllen == 0 && !(op->flags & MSG_PEEK));
+    return had > 0 ? had : n;
 }
 
 GO_EXPORT ssize_t go_recvfrom(int fd, void *buffer, size_t size, int flags, struct sockaddr *address,
@@ -204,12 +290,14 @@ GO_EXPORT ssize_t go_recvfrom(int fd, void *buffer, size_t size, int flags, stru
         return r;
     if (unlikely(load_relaxed(&op.d->kind) == KIND_UNKNOWN))
         io_classify(fd, op.d);
-    if (unlikely(flags & MSG_WAITALL) && !(flags & (MSG_DONTWAIT | MSG_PEEK | MSG_OOB))) {
-        int type = 0;
-        socklen_t length = sizeof type;
-        SYSCALL6(SYS_getsockopt, fd, SOL_SOCKET, SO_TYPE, &type, &length, 0);
-        if (type == SOCK_STREAM)
-            return recv_all(&op, &iov);
+    if (unlikely(waits_for_all(&op))) {
+        struct msghdr m = { .msg_name = address, .msg_iov = &iov, .msg_iovlen = 1 };
+        if (address && address_size)
+            m.msg_namelen = *address_size;
+        ssize_t n = recv_all(&op, &m);
+        if (n >= 0 && address && address_size)
+            *address_size = m.msg_namelen;
+        return n;
     }
     return op_run(&op, attempt_recvfrom, !(flags & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE)));
 }
@@ -227,7 +315,8 @@ GO_EXPORT ssize_t go_recvmsg(int fd, struct msghdr *message, int flags)
     int r = netpoll_begin(fd, &op.d);
     if (r < 0)
         return r;
-    ssize_t n = op_run(&op, attempt_recvmsg, false);
+    bool all = unlikely(waits_for_all(&op)) && message->msg_iovlen <= IOV_MAX;
+    ssize_t n = all ? recv_all(&op, message) : op_run(&op, attempt_recvmsg, false);
     netpoll_pass_on(op.d, POLL_READ);
     return n;
 }
@@ -268,14 +357,12 @@ static ssize_t write_nowait(struct op *op)
     return n;
 }
 
-static ssize_t write_blocking(struct op *op, size_t most)
+static ssize_t write_blocking(struct op *op)
 {
     struct sigpipe_guard guard;
-    struct iovec first = { op->iov->iov_base, op->iov->iov_len < most ? op->iov->iov_len : most };
     go_block_enter();
     sigpipe_hold(&guard);
-    ssize_t n = first.iov_len < op->iov->iov_len ? SYSCALL3(SYS_writev, op->fd, &first, 1)
-                                                 : SYSCALL3(SYS_writev, op->fd, op->iov, op->count);
+    ssize_t n = SYSCALL3(SYS_writev, op->fd, op->iov, op->count);
     sigpipe_release(&guard, n == -EPIPE);
     go_block_leave();
     return n;
@@ -288,23 +375,33 @@ static noinline ssize_t attempt_write_other(struct op *op)
     if (kind == KIND_FILE)
         kind = io_classify(op->fd, d);
     if (kind == KIND_FILE)
-        return write_blocking(op, SIZE_MAX);
-    if (kind != KIND_DEVICE) {
+        return write_blocking(op);
+    if (!op_looks_first(kind)) {
         ssize_t n = write_nowait(op);
         if (n >= 0)
             netpoll_pass_on(d, POLL_WRITE);
-        if (n != -EOPNOTSUPP && n != -ENOSYS)
+        if (!cannot_nowait(n))
             return n;
         if (io_classify(op->fd, d) == KIND_PIPE)
-            store_relaxed(&d->kind, KIND_DEVICE);
+            io_classify_device(op->fd, d);
     }
     int r = os_poll(op->fd, POLLOUT);
     if (r <= 0)
         return r < 0 ? r : -EAGAIN;
+    if (op->foreign || op->iov->iov_len > EVENTFD_SIZE)
+        io_classify_device(op->fd, d); /* it may be a terminal by now */
+    if (load_relaxed(&d->kind) == KIND_TERMINAL) {
+        ssize_t n = op_call_for_a_while(SYS_writev, op->fd, op->iov, (size_t)op->count);
+        if (n >= 0)
+            netpoll_pass_on(d, POLL_WRITE);
+        return n;
+    }
     /* A pipe's reader may be slow. What has one element is cut; a vector of many goes out one after the other. */
+    struct iovec first = { op->iov->iov_base, op->iov->iov_len < PIPE_STEP ? op->iov->iov_len : PIPE_STEP };
     struct op one = *op;
+    one.iov = &first;
     one.count = 1;
-    return write_blocking(&one, PIPE_STEP);
+    return write_blocking(&one);
 }
 
 static always_inline ssize_t attempt_write(struct op *op)
@@ -314,7 +411,7 @@ static always_inline ssize_t attempt_write(struct op *op)
         kind = io_classify(op->fd, op->d);
     if (likely(kind == KIND_TCP || kind == KIND_SOCKET)) {
         ssize_t n;
-        if (likely(op->count == 1)) {
+        if (likely(op->count == 1 && !op->foreign)) {
             n = attempt_sendto(op);
         } else {
             struct msghdr m = { .msg_iov = (struct iovec *)op->iov, .msg_iovlen = (size_t)op->count };
@@ -334,9 +431,7 @@ static always_inline ssize_t attempt_write(struct op *op)
 /* All of op's vector; how much went out in *done. */
 static ssize_t write_all(struct op *op, size_t *done)
 {
-    struct iovec rest; /* of the first element, if part of it is out */
-    const struct iovec *after = NULL;
-    int after_count = 0;
+    struct rest rest = { 0 };
     do {
         ssize_t n = op_run(op, attempt_write, false);
         if (n < 0)
@@ -344,27 +439,7 @@ static ssize_t write_all(struct op *op, size_t *done)
         if (n == 0 && op->iov->iov_len > 0)
             return -EIO; /* neither progress nor a reason */
         *done += (size_t)n;
-        size_t left = (size_t)n;
-        while (op->count > 0 && left >= op->iov->iov_len) {
-            left -= op->iov->iov_len;
-            op->iov++;
-            op->count--;
-        }
-        if (op->count > 0 && left > 0) {
-            if (op->iov != &rest) {
-                after = op->iov + 1;
-                after_count = op->count - 1;
-                rest = *op->iov;
-            }
-            rest.iov_base = (char *)rest.iov_base + left;
-            rest.iov_len -= left;
-            op->iov = &rest;
-            op->count = 1;
-        } else if (op->count == 0 && after) {
-            op->iov = after;
-            op->count = after_count;
-            after = NULL;
-        }
+        op_advance(op, &rest, (size_t)n);
     } while (op->count > 0);
     return (ssize_t)*done;
 }
@@ -397,6 +472,7 @@ GO_EXPORT ssize_t go_write(int fd, const void *buffer, size_t size)
     ssize_t n = op_run(&op, attempt_write, false);
     if (likely(n < 0 || (size_t)n == size))
         return n;
+    op.goes_on = true;
     iov.iov_base = (char *)iov.iov_base + n;
     iov.iov_len -= (size_t)n;
     ssize_t rest = write_all(&op, &done);
@@ -405,7 +481,7 @@ GO_EXPORT ssize_t go_write(int fd, const void *buffer, size_t size)
 
 GO_EXPORT ssize_t go_writev(int fd, const struct iovec *iov, int count)
 {
-    struct op op = { .fd = fd, .side = POLL_WRITE, .iov = iov, .count = count };
+    struct op op = { .fd = fd, .side = POLL_WRITE, .iov = iov, .count = count, .foreign = true };
     size_t done = 0;
     io_enter();
     int r = netpoll_begin(fd, &op.d);

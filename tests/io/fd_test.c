@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "test.h"
@@ -318,6 +319,214 @@ TEST(wait_all)
     CHECK(memcmp(buffer, "ababababab", 10) == 0);
     close(fds[0]);
     close(fds[1]);
+}
+
+static void recvmsg_of(int fd, struct msghdr *m, int flags, ssize_t *result, go_waitgroup *done)
+{
+    *result = go_recvmsg(fd, m, flags);
+    go_waitgroup_done(done);
+}
+
+static void send_fd(int fd, const char *data, size_t size, int sent)
+{
+    char control[CMSG_SPACE(sizeof sent)] = { 0 };
+    struct iovec iov = { (void *)data, size };
+    struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
+    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof sent);
+    memcpy(CMSG_DATA(c), &sent, sizeof sent);
+    CHECK_EQ(go_sendmsg(fd, &m, 0), size);
+}
+
+/* go_recvmsg, too, waits for all, over the elements' borders; a descriptor that comes with a part ends it. */
+TEST(wait_all_in_messages)
+{
+    for (int kind = 1; kind < 3; kind++)
+        for (int flag = 0; flag < 2; flag++) {
+            int fds[2];
+            char a[3] = { 0 }, b[8] = { 0 }, control[64];
+            struct iovec iov[3] = { { a, 3 }, { NULL, 0 }, { b, 7 } };
+            struct msghdr m = { .msg_iov = iov, .msg_iovlen = 3, .msg_control = control, .msg_controllen = sizeof control };
+            ssize_t result = 0;
+            go_waitgroup done = { 0 };
+            pair_of(kind, fds);
+            if (flag)
+                fcntl(fds[0], F_SETFL, fcntl(fds[0], F_GETFL) | O_NONBLOCK);
+            go_waitgroup_add(&done, 1);
+            int before = waits();
+            go(recvmsg_of, fds[0], &m, MSG_WAITALL, &result, &done);
+            parked(before, 1);
+            for (int i = 0; i < 5; i++) {
+                go_write(fds[1], &"0123456789"[2 * i], 2);
+                settle();
+            }
+            go_waitgroup_wait(&done);
+            CHECK_EQ(result, 10);
+            CHECK(memcmp(a, "012", 3) == 0);
+            CHECK_STR(b, "3456789");
+            CHECK_EQ(m.msg_controllen, 0);
+            CHECK_EQ(iov[2].iov_len, 7);
+            /* What there is when the end comes. */
+            m.msg_controllen = sizeof control;
+            go_write(fds[1], "abcd", 4);
+            shutdown(fds[1], SHUT_WR);
+            CHECK_EQ(go_recvmsg(fds[0], &m, MSG_WAITALL), 4);
+            CHECK_EQ(m.msg_controllen, 0);
+            CHECK_EQ(go_recvmsg(fds[0], &m, MSG_WAITALL), 0);
+            go_close(fds[0]);
+            go_close(fds[1]);
+        }
+    int fds[2], sent = -1;
+    char c[9], control[64];
+    struct iovec iov = { c, sizeof c };
+    struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
+    pair_of(1, fds);
+    go_write(fds[1], "abc", 3);
+    send_fd(fds[1], "def", 3, fds[1]);
+    go_write(fds[1], "ghi", 3);
+    CHECK_EQ(go_recvmsg(fds[0], &m, MSG_WAITALL), 6);
+    CHECK_EQ(m.msg_controllen, CMSG_SPACE(sizeof sent));
+    memcpy(&sent, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof sent);
+    CHECK_EQ(go_close(sent), 0);
+    go_close(fds[0]);
+    go_close(fds[1]);
+}
+
+/* Looking at all there will be takes nothing, and comes back with less at the end only. */
+TEST(wait_all_and_peek)
+{
+    for (int kind = 1; kind < 3; kind++) {
+        int fds[2];
+        char c[5] = { 0 };
+        struct iovec iov = { c, 4 };
+        struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+        ssize_t result = 0;
+        go_waitgroup done = { 0 };
+        pair_of(kind, fds);
+        go_write(fds[1], "ab", 2);
+        go_waitgroup_add(&done, 1);
+        int before = waits();
+        go(recvmsg_of, fds[0], &m, MSG_WAITALL | MSG_PEEK, &result, &done);
+        parked(before, 1);
+        go_write(fds[1], "cd", 2);
+        go_waitgroup_wait(&done);
+        CHECK_EQ(result, 4);
+        CHECK_STR(c, "abcd");
+        CHECK_EQ(go_recv(fds[0], c, 2, MSG_WAITALL), 2);
+        go_close(fds[1]);
+        CHECK_EQ(go_recv(fds[0], c, 4, MSG_WAITALL | MSG_PEEK), 2);
+        CHECK_EQ(go_recv(fds[0], c, 4, MSG_WAITALL), 2);
+        CHECK(memcmp(c, "cd", 2) == 0);
+        go_close(fds[0]);
+    }
+}
+
+/* A datagram socket has an end, too, when it was shut down for reading. */
+TEST(datagrams_end)
+{
+    for (int kind = 0; kind < 2; kind++)
+        for (int late = 0; late < 2; late++) {
+            int fds[2];
+            go_waitgroup done = { 0 };
+            if (kind == 0) {
+                REQUIRE(socketpair(AF_UNIX, SOCK_DGRAM, 0, fds) == 0);
+            } else {
+                char address[64];
+                fds[1] = go_listen("udp", "127.0.0.1:0");
+                REQUIRE(fds[1] >= 0 && go_local_address(fds[1], address, sizeof address) > 0);
+                fds[0] = go_dial("udp", address);
+                REQUIRE(fds[0] >= 0);
+            }
+            struct reader r = { .fd = fds[0], .done = &done, .result = -1 };
+            go_waitgroup_add(&done, 1);
+            int before = waits();
+            if (late) {
+                go(read_once, &r);
+                parked(before, 1);
+            }
+            shutdown(fds[0], SHUT_RD);
+            settle();
+            if (!late)
+                go(read_once, &r);
+            go_waitgroup_wait(&done);
+            CHECK_EQ(r.result, 0);
+            CHECK_EQ(go_recv(fds[0], r.buffer, 1, 0), 0);
+            CHECK_EQ(go_recv(fds[0], r.buffer, 1, MSG_DONTWAIT), -EAGAIN);
+            go_close(fds[0]);
+            go_close(fds[1]);
+        }
+    /* So has a listener. */
+    int l = go_listen("unix", "@goroutine-fd-test-end");
+    REQUIRE(l >= 0);
+    shutdown(l, SHUT_RD);
+    CHECK_EQ(go_accept(l, NULL, NULL), -EINVAL);
+    go_close(l);
+}
+
+/* Errors that nobody takes make a socket ready, and hide nothing. */
+TEST(error_queue_left_alone)
+{
+    int s = socket(AF_INET, SOCK_DGRAM, 0), peer = socket(AF_INET, SOCK_DGRAM, 0), on = 1;
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t size = sizeof a;
+    go_waitgroup done = { 0 };
+    REQUIRE(bind(peer, (struct sockaddr *)&a, sizeof a) == 0 && getsockname(peer, (struct sockaddr *)&a, &size) == 0);
+    REQUIRE(connect(s, (struct sockaddr *)&a, size) == 0);
+    setsockopt(s, IPPROTO_IP, IP_RECVERR, &on, sizeof on);
+    struct sockaddr_in mine;
+    getsockname(s, (struct sockaddr *)&mine, &size);
+    close(peer);
+    CHECK_EQ(go_send(s, "x", 1, 0), 1);
+    struct reader r = { .fd = s, .done = &done };
+    CHECK_EQ(go_recv(s, r.buffer, 1, 0), -ECONNREFUSED);
+    go_waitgroup_add(&done, 1);
+    go(read_once, &r);
+    settle();
+    peer = socket(AF_INET, SOCK_DGRAM, 0);
+    REQUIRE(bind(peer, (struct sockaddr *)&a, sizeof a) == 0);
+    CHECK_EQ(go_sendto(peer, "hello", 5, 0, (struct sockaddr *)&mine, sizeof mine), 5);
+    go_waitgroup_wait(&done);
+    CHECK_EQ(r.result, 5);
+    go_close(s);
+    go_close(peer);
+}
+
+/* The kernel's word, not a crash; and of nothing to read there is no wait. */
+TEST(bad_vectors)
+{
+    struct iovec none[2] = { { NULL, 0 }, { NULL, 0 } }, *bad = (struct iovec *)sysconf(_SC_PAGESIZE);
+    for (int kind = 0; kind < 3; kind++) {
+        int fds[2];
+        pair_of(kind, fds);
+        CHECK_EQ(go_readv(fds[0], bad, 1), -EFAULT);
+        CHECK_EQ(go_readv(fds[0], none, 2), 0);
+        CHECK_EQ(go_writev(fds[1], bad, 1), -EFAULT);
+        CHECK_EQ(go_writev(fds[1], bad, 2), -EFAULT);
+        go_close(fds[0]);
+        go_close(fds[1]);
+    }
+    FILE *f = tmpfile();
+    CHECK_EQ(go_readv(fileno(f), bad, 1), -EFAULT);
+    CHECK_EQ(go_writev(fileno(f), bad, 1), -EFAULT);
+    fclose(f);
+}
+
+/* What does not listen is not waited for. */
+TEST(accept_needs_a_listener)
+{
+    for (int kind = 0; kind < 3; kind++) {
+        int fds[2];
+        pair_of(kind, fds);
+        CHECK_EQ(go_accept(fds[0], NULL, NULL), kind == 0 ? -ENOTSOCK : -EINVAL);
+        go_close(fds[0]);
+        go_close(fds[1]);
+    }
+    int u = go_listen("udp", "127.0.0.1:0");
+    REQUIRE(u >= 0);
+    CHECK_EQ(go_accept(u, NULL, NULL), -EOPNOTSUPP);
+    go_close(u);
 }
 
 TEST(bad_descriptors)
@@ -747,6 +956,7 @@ TEST(wait_fd)
     go_close(fds[1]);
     FILE *f = tmpfile();
     CHECK_EQ(go_wait_fd(fileno(f), POLLIN | POLLOUT), POLLIN | POLLOUT);
+    CHECK_EQ(go_wait_fd(fileno(f), POLLPRI), -EPERM);
     fclose(f);
 }
 
@@ -772,6 +982,15 @@ TEST(looker_and_reader)
     go_close(fds[0]);
 }
 
+static bool open_terminal(int fds[2])
+{
+    fds[1] = -1;
+    fds[0] = posix_openpt(O_RDWR | O_NOCTTY);
+    if (fds[0] >= 0 && grantpt(fds[0]) == 0 && unlockpt(fds[0]) == 0)
+        fds[1] = open(ptsname(fds[0]), O_RDWR | O_NOCTTY);
+    return fds[1] >= 0;
+}
+
 TEST(eventfd_and_terminal)
 {
     int e = eventfd(0, 0);
@@ -788,13 +1007,10 @@ TEST(eventfd_and_terminal)
     CHECK_EQ(v, 1);
     close(e);
 
-    int m = posix_openpt(O_RDWR | O_NOCTTY), s = -1;
-    if (m >= 0 && grantpt(m) == 0 && unlockpt(m) == 0)
-        s = open(ptsname(m), O_RDWR | O_NOCTTY);
-    if (s < 0) {
-        test_skip("no pseudo-terminals");
-        return;
-    }
+    int fds[2];
+    if (!open_terminal(fds))
+        SKIP("no pseudo-terminals");
+    int m = fds[0], s = fds[1];
     struct reader t = { .fd = s, .done = &done };
     go_waitgroup_add(&done, 1);
     go(read_once, &t);
@@ -811,6 +1027,58 @@ TEST(eventfd_and_terminal)
     go_waitgroup_wait(&done);
     CHECK_EQ(t.result, -EBADF);
     close(m);
+}
+
+static void write_all_in(int fd, char *data, size_t size, ssize_t *result)
+{
+    *result = go_write(fd, data, size);
+}
+
+/* A write that a terminal has taken in part, as nobody reads, ends as others do, and writes no more. */
+TEST(stuck_terminals)
+{
+    enum { CANCEL, DEADLINE, CLOSE };
+    static const int errors[] = { -ECANCELED, -ETIMEDOUT, -EBADF };
+    size_t size = 1 << 20;
+    char *data = malloc(size), c;
+    memset(data, '\n', size);
+    for (int how = CANCEL; how <= CLOSE; how++)
+        for (int side = 0; side < 2; side++) {
+            int fds[2], p[2], before = waits();
+            ssize_t result = 1;
+            struct termios t;
+            if (!open_terminal(fds))
+                SKIP("no pseudo-terminals");
+            REQUIRE(pipe2(p, O_NONBLOCK) == 0);
+            if (side == 0) { /* what is typed is not to be thrown away when there is too much */
+                tcgetattr(fds[1], &t);
+                cfmakeraw(&t);
+                tcsetattr(fds[1], TCSANOW, &t);
+            }
+            go_scope *scope = go_scope_open();
+            go_scope_go(scope, write_all_in, fds[side], data, size, &result);
+            if (how == CLOSE)
+                settle(); /* and it is still inside, or waits already */
+            else
+                parked(before, 1);
+            CHECK(!nonblocking(fds[side]));
+            if (how == CANCEL)
+                go_scope_cancel(scope);
+            else if (how == DEADLINE)
+                CHECK_EQ(go_fd_deadline(fds[side], 0, 1), 0);
+            else
+                CHECK_EQ(go_close(fds[side]), 0);
+            if (how == CLOSE)
+                CHECK_EQ(dup(p[1]), fds[side]);
+            go_scope_close(scope);
+            CHECK_EQ(result, errors[how]);
+            CHECK_EQ(read(p[0], &c, 1), -1);
+            for (int i = 0; i < 2; i++) {
+                go_close(fds[i]);
+                go_close(p[i]);
+            }
+        }
+    free(data);
 }
 
 TEST(null_and_zero)

@@ -245,6 +245,7 @@ TEST(addresses_that_make_no_sense)
     CHECK_EQ(go_peer_address(l, buffer, sizeof buffer), -ENOTCONN);
     CHECK_EQ(go_local_address(-1, buffer, sizeof buffer), -EBADF);
     go_close(l);
+    CHECK_EQ(go_listen("tcp6", "[::ffff:127.0.0.1]:0"), -EAFNOSUPPORT);
 }
 
 TEST(any_address_and_names)
@@ -267,6 +268,11 @@ TEST(any_address_and_names)
     fd = go_dial("tcp4", target);
     CHECK(fd >= 0);
     go_close(fd);
+    go_close(l);
+    l = go_listen("tcp", "[::ffff:127.0.0.1]:0");
+    REQUIRE(l >= 0);
+    CHECK(go_local_address(l, address, sizeof address) > 0);
+    CHECK(strncmp(address, "127.0.0.1:", 10) == 0);
     go_close(l);
     /* Without a name server this takes seconds; the scope does not wait for it. */
     go_scope *scope = go_scope_open();
@@ -746,6 +752,29 @@ TEST(dial_from_many)
     }
     go_close(l);
     go_waitgroup_wait(&server);
+}
+
+/* Arguments that splice(2) refuses are refused at once, not when there is something in the pipe. */
+TEST(splice_arguments)
+{
+    int p[2], full[2], s[2], zero = open("/dev/zero", O_RDONLY), null = open("/dev/null", O_WRONLY);
+    off_t offset = 0;
+    REQUIRE(pipe(p) == 0 && pipe(full) == 0 && socketpair(AF_UNIX, SOCK_STREAM, 0, s) == 0);
+    fcntl(full[1], F_SETFL, O_NONBLOCK);
+    while (write(full[1], p, 1) > 0)
+        ;
+    fcntl(full[1], F_SETFL, 0);
+    CHECK_EQ(go_splice(p[0], NULL, null, NULL, 0, 0), 0);
+    CHECK_EQ(go_splice(p[0], NULL, zero, NULL, 5, 0), -EBADF);
+    CHECK_EQ(go_splice(p[0], &offset, null, NULL, 5, 0), -ESPIPE);
+    CHECK_EQ(go_splice(p[0], NULL, p[1], NULL, 5, 0), -EINVAL);
+    CHECK_EQ(go_splice(s[0], NULL, s[1], NULL, 5, 0), -EINVAL);
+    CHECK_EQ(go_splice(p[0], NULL, null, NULL, 5, SPLICE_F_NONBLOCK | 0x8000), -EINVAL);
+    CHECK_EQ(go_splice(p[0], NULL, null, NULL, 5, SPLICE_F_NONBLOCK), -EAGAIN);
+    CHECK_EQ(go_splice(zero, NULL, full[1], &offset, 5, 0), -ESPIPE);
+    int fds[] = { p[0], p[1], full[0], full[1], s[0], s[1], null, zero };
+    for (int i = 0; i < 8; i++)
+        go_close(fds[i]);
 }
 
 TEST(sendfile_and_splice)
