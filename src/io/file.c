@@ -42,6 +42,7 @@ static mode_t mode_argument(int flags, va_list args)
 struct fifo {
     go_chan(int) result;
     int dir, flags;
+    mode_t mode; /* it may be another file by then */
     char path[];
 };
 
@@ -56,7 +57,7 @@ static void fifo_new(void *arg)
 static void fifo_open(void *arg)
 {
     struct fifo *f = arg;
-    int fd = (int)IO_BLOCKING(SYSCALL4(SYS_openat, f->dir, f->path, f->flags, 0));
+    int fd = (int)IO_BLOCKING(SYSCALL4(SYS_openat, f->dir, f->path, f->flags, f->mode));
     if (go_chan_send(f->result, fd) != 0 && fd >= 0)
         SYSCALL1(SYS_close, fd);
     go_chan_unref(f->result);
@@ -64,7 +65,7 @@ static void fifo_open(void *arg)
 }
 
 /* The path of a FIFO, for a caller who may have to give up. */
-static int fifo_open_cancellable(int dir, const char *path, int flags)
+static int fifo_open_cancellable(int dir, const char *path, int flags, mode_t mode)
 {
     static const struct go_site site = { .file = "go_open", .function = "go_open", .integer_regs = 1 };
     struct fifo *f;
@@ -74,6 +75,7 @@ static int fifo_open_cancellable(int dir, const char *path, int flags)
     go_chan_ref(result);
     f->dir = dir;
     f->flags = flags;
+    f->mode = mode;
     strncpy(f->path, path, PATH_MAX);
     struct m *mp = section_enter();
     newproc_internal(mp, fifo_open, f, &site, G_SYSTEM);
@@ -98,7 +100,7 @@ static int open_at(int dir, const char *path, int flags, mode_t mode)
     int fd;
     flags |= O_CLOEXEC;
     if (unlikely(in_scope()) && !(flags & (O_NONBLOCK | O_PATH)) && is_fifo(dir, path))
-        fd = fifo_open_cancellable(dir, path, flags);
+        fd = fifo_open_cancellable(dir, path, flags, mode);
     else
         fd = (int)IO_BLOCKING(SYSCALL4(SYS_openat, dir, path, flags, mode));
     if (fd >= 0)

@@ -298,7 +298,11 @@ void p_hand_off(struct p *pp)
     }
     int64_t next = load_relaxed(&pp->timers.next);
     lock_take(&sched.lock);
-    /* An idle P's timers need an M that sleeps no longer than until the first: whoever gets this P becomes it. */
+    /* An idle P's timers need an M that sleeps no longer than until the first: whoever gets this P becomes it. Those of the others
+     * that are idle, too: the M that kept their time may be the one that blocks now. */
+    for (struct p *idle = sched.idle_ps; idle; idle = idle->link)
+        if (load_relaxed(&idle->timers.next) < next)
+            next = load_relaxed(&idle->timers.next);
     if (runq_length(pp) > 0 || load_relaxed(&pp->runnext) || sched.global.length > 0 ||
         (next != TIME_NEVER && timekeeper_late_locked(next))) {
         lock_release(&sched.lock);

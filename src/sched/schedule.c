@@ -563,12 +563,12 @@ static void go_idle(struct m *mp)
         return;
     }
     p_idle_push_locked(pp);
-    /* Nobody can be putting work on a ring then, and who will takes a P first, under this lock. */
-    bool all_idle = load_relaxed(&sched.idle_p_count) == load_relaxed(&sched.p_count);
+    /* Nobody can be putting work on a ring then, and who will takes a P first, under this lock, and sees that we do not spin. */
+    bool all_idle = load_relaxed(&sched.idle_p_count) == load_relaxed(&sched.p_count), spun = mp->spinning;
+    if (spun && all_idle)
+        spinning_end(mp, false);
     lock_release(&sched.lock);
-
-    bool spun = mp->spinning;
-    if (spun)
+    if (spun && !all_idle)
         spinning_end(mp, false);
     if (all_idle) {
         m_sleep(mp, wake_time(mp, os_now()));

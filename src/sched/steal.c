@@ -146,15 +146,21 @@ static struct g *steal_next(struct p *vp)
     struct g *next = load_relaxed(&vp->runnext);
     uint64_t tick = load_relaxed(&vp->tick);
     int64_t until = os_now() + RUNNEXT_GRACE;
+    bool in_section = true;
     if (!next)
         return NULL;
-    if (load_relaxed(&vp->m))
+    if (load_relaxed(&vp->m)) {
         do {
             for (int i = 0; i < 32; i++)
                 arch_pause();
-            if (load_relaxed(&vp->tick) != tick || load_relaxed(&vp->runnext) != next || p_in_section(vp))
+            if (load_relaxed(&vp->tick) != tick || load_relaxed(&vp->runnext) != next)
                 return NULL;
+            in_section &= p_in_section(vp);
         } while (os_now() < until);
+        /* All the time: it has lost its processor in the middle of one, perhaps to us. */
+        if (in_section)
+            return NULL;
+    }
     struct g *gp = NULL;
     if (lock_try(&vp->lock)) {
         if (p_seize(vp)) {

@@ -234,12 +234,22 @@ static void rest(int64_t ns)
     store_relaxed(&period, 0);
 }
 
+static bool timers_set(void)
+{
+    uint32_t count = load_acquire(&sched.p_count);
+    for (uint32_t i = 0; i < count; i++)
+        if (load_relaxed(&load_acquire(&sched.ps[i])->timers.next) != TIME_NEVER)
+            return true;
+    return false;
+}
+
 /* The same while all Ps are idle; false, at once, when one is not. For ever: without `ns`. */
 static bool doze(int64_t ns, bool for_ever)
 {
     lock_take(&sched.lock);
     bool all_idle = load_relaxed(&sched.idle_p_count) == load_relaxed(&sched.procs);
-    for_ever = !deadlock_suspected_locked(os_now()) && for_ever;
+    /* A timer without a timekeeper is nobody's but sysmon's: it looks again. */
+    for_ever = !deadlock_suspected_locked(os_now()) && for_ever && (sched.timekeeper || !timers_set());
     store_relaxed(&dozing, all_idle);
     uint32_t seen = load_relaxed(&word);
     lock_release(&sched.lock);
