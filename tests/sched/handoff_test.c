@@ -351,3 +351,63 @@ TEST(a_locked_hog)
     go(sets_flag);
     go_waitgroup_wait(&running);
 }
+
+/* --- the keeper of the time --- */
+
+static chan(int) never;
+static unsigned seed;
+
+static unsigned draw(unsigned below)
+{
+    seed = seed * 1664525 + 1013904223; /* Numerical Recipes' generator */
+    return (seed >> 8) % below;
+}
+
+static void sleeps_and_ends(void)
+{
+    go_sleep(200 * GO_MILLISECOND);
+    puts("awake");
+    exit(0);
+}
+
+static void parks_locked(void)
+{
+    go_lock_thread();
+    chan_recv(never, NULL);
+}
+
+static void computes(unsigned microseconds)
+{
+    go_time until = go_now() + microseconds * GO_MICROSECOND;
+    while (go_now() < until)
+        ;
+}
+
+/* Whoever was to wake for the sleeper may by chance be one of those who are locked to their threads and wait. */
+CHILD(locked_ones_park)
+{
+    seed = (unsigned)getpid();
+    never = chan_make(int, 0);
+    go(sleeps_and_ends);
+    for (int i = 0; i < 12; i++)
+        switch (draw(3)) {
+        case 0:
+            go(parks_locked);
+            break;
+        case 1:
+            go(computes, draw(300));
+            break;
+        default:
+            go_sleep(draw(3000) * GO_MICROSECOND);
+        }
+    parks_locked();
+}
+
+TEST(somebody_keeps_the_time)
+{
+    for (int i = 0; i < 8; i++) {
+        struct test_result r = test_run_child("locked_ones_park", "GOMAXPROCS=2", NULL);
+        CHECK_EQ(r.status, 0);
+        CHECK_STR(r.output, "awake\n");
+    }
+}
