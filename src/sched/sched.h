@@ -187,7 +187,7 @@ void p_unseize(struct p *vp);
 /* A guess: pp's M is in the library just now, and comes to its timers by itself. */
 static inline bool p_in_section(const struct p *pp)
 {
-    const struct m *mp = load_relaxed(&pp->m); /* an M's memory stays an M's */
+    const struct m *mp = load_acquire(&pp->m); /* pairs with the release in p_attach: mp may be new. Its memory stays an M's */
     return mp && load_relaxed(&mp->in) != 0;
 }
 /* Takes the P away from the M that has seized pp->m: the caller becomes the one to hand it on. */
