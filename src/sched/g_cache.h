@@ -7,7 +7,7 @@
 #include "sched/p.h"
 
 /* Free Gs a P keeps; half of them go to the central list when there are more. */
-#define G_CACHE_MOST 1024
+#define G_CACHE_MOST 4096
 
 struct g *g_alloc_slow(struct m *mp);
 void g_give_back(struct p *pp);

@@ -152,6 +152,7 @@ static struct g *unbegun_pop_locked(void)
     if (!gp)
         return NULL;
     sched.unbegun_head = gp->link;
+    prefetch(sched.unbegun_head, 2 * CACHE_LINE); /* many are taken at a time */
     if (!sched.unbegun_head)
         sched.unbegun_tail = NULL;
     bump_owner(&sched.unbegun_size, -1u);
@@ -341,6 +342,7 @@ _Noreturn void park_for_ever(struct m *mp, struct g *gp)
                s->class == next->stack_class &&
                !(load_relaxed(&gp->flags) & (G_LOCKED | G_CANARY)))) {
         bump_owner(&pp->tick, 1);
+        prefetch(pp->ring[(load_relaxed(&pp->tail) - 1) % RUNQ_SIZE], 2 * CACHE_LINE); /* probably the one after it */
         g_free(mp, gp);
         mp->prev = NULL;
         mp->cur = next;

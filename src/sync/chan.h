@@ -57,7 +57,6 @@ struct go_channel {
     uint32_t head, tail;      /* held: places to take from and to put to next */
     uint32_t size;            /* constant: bytes of a value */
     uint8_t flags;            /* held: enum chan_flags */
-    uint8_t revoked;          /* held: how often the bias was taken away */
     uint16_t streak;          /* lock held: uses in a row by `last` */
     struct p *last;           /* lock held */
 
