@@ -5,26 +5,18 @@
 // "Waits for somebody else"
 //
 // A call that waits for the disk ends by itself. Two may wait for ever: the opening of a FIFO, for the other end, and
-// flock. The kernel offers nothing that tells when they would not wait, so, for a caller whose scope may end the wait, a lock is tried
-// again and again, and a FIFO opened by a goroutine that is left alone with it if need be: its result goes into a channel, and what
-// comes when the channel has been closed is closed, too.
-#include <goroutine/chan.h>
+// flock. The kernel offers nothing that tells when they would not wait. So, for a caller whose scope may end the wait, they are
+// interrupted from time to time, as are writes to a terminal ("Look first" in op.c). Rejected: trying a lock again and again,
+// which never has its turn in the kernel's queue; a thread that is left alone with a FIFO, and with a directory whose number may be
+// another's by then.
 #include <goroutine/io.h>
-#include <goroutine/time.h>
 
 #include <fcntl.h>
 #include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/file.h>
 
-#include "io/io.h"
-#include "sched/fatal.h"
+#include "io/op.h"
 #include "sched/sched.h"
-
-/* Between two tries of a lock. */
-#define LOCK_PAUSE_FIRST (100 * GO_MICROSECOND)
-#define LOCK_PAUSE_MOST (10 * GO_MILLISECOND)
 
 static bool in_scope(void)
 {
@@ -39,54 +31,14 @@ static mode_t mode_argument(int flags, va_list args)
     return (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE ? (mode_t)va_arg(args, unsigned) : 0;
 }
 
-struct fifo {
-    go_chan(int) result;
-    int dir, flags;
-    mode_t mode; /* it may be another file by then */
-    char path[];
-};
-
-static void fifo_new(void *arg)
+/* Until it has ended by itself, or the scope ends it. */
+static long call_while_in_scope(long call, long a, long b, long c, long d)
 {
-    struct fifo **f = arg;
-    *f = malloc(sizeof **f + PATH_MAX);
-    if (!*f)
-        fatal("out of memory: no room to open a FIFO");
-}
-
-static void fifo_open(void *arg)
-{
-    struct fifo *f = arg;
-    int fd = (int)IO_BLOCKING(SYSCALL4(SYS_openat, f->dir, f->path, f->flags, f->mode));
-    if (go_chan_send(f->result, fd) != 0 && fd >= 0)
-        SYSCALL1(SYS_close, fd);
-    go_chan_unref(f->result);
-    system_stack_call(free, f);
-}
-
-/* The path of a FIFO, for a caller who may have to give up. */
-static int fifo_open_cancellable(int dir, const char *path, int flags, mode_t mode)
-{
-    static const struct go_site site = { .file = "go_open", .function = "go_open", .integer_regs = 1 };
-    struct fifo *f;
-    int fd = -1;
-    system_stack_call(fifo_new, &f);
-    go_chan(int) result = f->result = go_chan_make(int, 1);
-    go_chan_ref(result);
-    f->dir = dir;
-    f->flags = flags;
-    f->mode = mode;
-    strncpy(f->path, path, PATH_MAX);
-    struct m *mp = section_enter();
-    newproc_internal(mp, fifo_open, f, &site, G_SYSTEM);
-    section_leave(mp);
-    int r = go_chan_recv(result, &fd);
-    if (r < 0) {
-        go_chan_close(result);
-        r = go_chan_try_recv(result, &fd) == 1 ? 1 : r; /* it came at the last moment */
-    }
-    go_chan_unref(result);
-    return r == 1 ? fd : r;
+    long r;
+    do
+        r = op_call_for_a_while(call, a, b, c, d);
+    while (r == -EAGAIN);
+    return r;
 }
 
 static bool is_fifo(int dir, const char *path)
@@ -100,7 +52,7 @@ static int open_at(int dir, const char *path, int flags, mode_t mode)
     int fd;
     flags |= O_CLOEXEC;
     if (unlikely(in_scope()) && !(flags & (O_NONBLOCK | O_PATH)) && is_fifo(dir, path))
-        fd = fifo_open_cancellable(dir, path, flags, mode);
+        fd = (int)call_while_in_scope(SYS_openat, dir, (long)path, flags, (long)mode);
     else
         fd = (int)IO_BLOCKING(SYSCALL4(SYS_openat, dir, path, flags, mode));
     if (fd >= 0)
@@ -215,13 +167,8 @@ GO_EXPORT int go_flock(int fd, int operation)
 {
     if ((operation & LOCK_NB) || !in_scope())
         return (int)IO_BLOCKING(SYSCALL2(SYS_flock, fd, operation));
-    go_duration pause = LOCK_PAUSE_FIRST;
-    int r;
-    while ((r = (int)IO_BLOCKING(SYSCALL2(SYS_flock, fd, operation | LOCK_NB))) == -EWOULDBLOCK &&
-           (r = go_sleep(pause)) == 0)
-        if (pause < LOCK_PAUSE_MOST)
-            pause *= 2;
-    return r;
+    int r = (int)IO_BLOCKING(SYSCALL2(SYS_flock, fd, operation | LOCK_NB));
+    return r == -EWOULDBLOCK ? (int)call_while_in_scope(SYS_flock, fd, operation, 0, 0) : r;
 }
 
 /* --- directories: the C library's, whose buffers come from malloc --- */

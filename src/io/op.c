@@ -98,7 +98,7 @@ ssize_t op_look_and_take(struct op *op, long call)
     ssize_t n = r < 0 ? r : -EAGAIN;
     if (r > 0) {
         if (call == SYS_readv && load_relaxed(&d->kind) == KIND_TERMINAL) {
-            n = op_call_for_a_while(call, op->fd, op->iov, (size_t)op->count);
+            n = op_call_for_a_while(call, op->fd, (long)op->iov, op->count, 0);
         } else {
             go_block_enter();
             if (call == SYS_accept4)
@@ -161,7 +161,7 @@ static void choose_interrupt(void *arg)
     lock_release(&interrupt_lock);
 }
 
-ssize_t op_call_for_a_while(long call, int fd, const void *what, size_t n)
+ssize_t op_call_for_a_while(long call, long a, long b, long c, long d)
 {
     if (!load_acquire(&interrupt_signal)) /* pairs with the release in choose_interrupt */
         system_stack_call(choose_interrupt, NULL);
@@ -178,13 +178,13 @@ ssize_t op_call_for_a_while(long call, int fd, const void *what, size_t n)
         SYSCALL4(SYS_rt_sigprocmask, SIG_UNBLOCK, &set, NULL, sizeof set);
         SYSCALL4(SYS_timer_settime, timer, 0, &often, NULL);
     }
-    ssize_t r = SYSCALL3(call, fd, what, n);
+    ssize_t r = SYSCALL4(call, a, b, c, d);
     if (armed)
         SYSCALL1(SYS_timer_delete, timer);
     sigpipe_release(&guard, r == -EPIPE);
     go_block_leave();
     if (r != -EINTR)
         return r;
-    r = go_cancelled(); /* what is called ready all the time is never waited for */
+    r = go_cancelled(); /* in case nobody waits for anything between two calls */
     return r < 0 ? r : -EAGAIN;
 }

@@ -103,9 +103,9 @@ static always_inline bool op_looks_first(enum poll_kind kind)
 /* An attempt where no flag keeps it from blocking: looks, and calls readv or, if that is `call`, accept4. */
 ssize_t op_look_and_take(struct op *op, long call);
 
-/* read, readv or writev as a blocking call, which comes back when it has blocked for long: with a part, -EAGAIN, or what the scope
- * says. */
-ssize_t op_call_for_a_while(long call, int fd, const void *what, size_t n);
+/* A blocking call of the system, with up to four arguments, which comes back when it has blocked for long: with a part, -EAGAIN, or
+ * what the scope says. Not if all real-time signals are taken: then it blocks for as long as it likes. */
+ssize_t op_call_for_a_while(long call, long a, long b, long c, long d);
 
 /* For calls that take no MSG_NOSIGNAL: SIGPIPE is held back on this thread, and taken away if the call has raised
  * it. No change of threads in between. */

@@ -174,7 +174,7 @@ static always_inline ssize_t attempt_read(struct op *op)
 /* Most say 0 at once; some devices wait until there is something that they can refuse to give. */
 static ssize_t attempt_read_nothing(struct op *op)
 {
-    return op_call_for_a_while(SYS_read, op->fd, op->iov->iov_base, 0);
+    return op_call_for_a_while(SYS_read, op->fd, (long)op->iov->iov_base, 0, 0);
 }
 
 GO_EXPORT ssize_t go_read(int fd, void *buffer, size_t size)
@@ -391,7 +391,7 @@ static noinline ssize_t attempt_write_other(struct op *op)
     if (op->foreign || op->iov->iov_len > EVENTFD_SIZE)
         io_classify_device(op->fd, d); /* it may be a terminal by now */
     if (load_relaxed(&d->kind) == KIND_TERMINAL) {
-        ssize_t n = op_call_for_a_while(SYS_writev, op->fd, op->iov, (size_t)op->count);
+        ssize_t n = op_call_for_a_while(SYS_writev, op->fd, (long)op->iov, op->count, 0);
         if (n >= 0)
             netpoll_pass_on(d, POLL_WRITE);
         return n;

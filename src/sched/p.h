@@ -41,7 +41,7 @@ struct p {
     int32_t chan_luck;                  /* owner: below 0, new channels are made unbiased; see "Bias" in chan.c */
 
     /* Waking others; see "Wake-ups that find nothing" in schedule.c. */
-    uint32_t wake_skip;                 /* owner: launches left that wake nobody */
+    _Atomic uint32_t wake_skip;         /* relaxed, by its owner and by who ends it: launches left that wake nobody */
     _Atomic uint32_t wake_backoff;      /* relaxed, by the thread that was woken in vain or not */
 
     /* "Thefts that are worth nothing" in steal.c. */

@@ -138,8 +138,8 @@ static always_inline void wake_idle(struct p *pp)
         compiler_barrier(); /* pairs with the idler's os_fence_others */
     if (load_relaxed(&sched.idle_p_count) == 0 || load_relaxed(&sched.spinning) != 0)
         return;
-    if (likely(pp->wake_skip > 0))
-        pp->wake_skip--;
+    if (likely(load_relaxed(&pp->wake_skip) > 0))
+        bump_owner(&pp->wake_skip, -1u);
     else
         wake_spinning(pp);
 }

@@ -74,7 +74,8 @@
 // A program that launches a goroutine and waits for it, again and again, has an idle P and a launch each
 // time, and the thread woken finds that the goroutine has run. So whoever was woken and found nothing says so
 // in the waking P's wake_backoff, and after n such failures in a row that P's next 2^n launches wake nobody. The
-// first theft that was worth it ends it. sysmon wakes a thread when work does wait, so that the loss is bounded by its period.
+// first theft that was worth it ends that, at once (or the next one does, if this one's 0 is lost beside the P's own counting down).
+// sysmon wakes a thread when work does wait, so that the loss is bounded by its period.
 //
 // "Many timers"
 //
@@ -246,7 +247,7 @@ bool wake_spinning(struct p *woken_by)
     }
     if (woken_by) {
         uint32_t backoff = load_relaxed(&woken_by->wake_backoff);
-        woken_by->wake_skip = backoff ? 1u << backoff : 0;
+        store_relaxed(&woken_by->wake_skip, backoff ? 1u << backoff : 0);
     }
     return m_start(idle, true, woken_by);
 }

@@ -71,6 +71,13 @@ void woken_in_vain(struct p *by)
     store_relaxed(&by->wake_backoff, backoff < BACKOFF_MAX ? backoff + 1 : BACKOFF_MAX);
 }
 
+/* by's wake-ups are worth it. */
+static void wake_again(struct p *by)
+{
+    store_relaxed(&by->wake_backoff, 0);
+    store_relaxed(&by->wake_skip, 0);
+}
+
 static void be_shy_of(struct p *vp, int64_t now)
 {
     uint32_t shy = load_relaxed(&vp->shy);
@@ -96,7 +103,7 @@ void theft_judge(struct p *pp)
     /* TSan sees races between Ps only: there all thefts are worth it. */
     if (HAVE_TSAN || lasted >= WORTH_IN_ANY_CASE || (lasted >= WORTH_LEAST && lasted >= runs * WORTH_EACH)) {
         pp->theft_by = NULL;
-        store_relaxed(&by->wake_backoff, 0);
+        wake_again(by);
         store_relaxed(&by->shy, 0);
     } else {
         worth_nothing(pp, now);
@@ -168,7 +175,7 @@ static struct g *steal_next(struct p *vp)
                 gp = runq_pop_next(vp);
             p_unseize(vp);
             if (gp)
-                store_relaxed(&vp->wake_backoff, 0); /* a hog: it is well to wake others */
+                wake_again(vp); /* a hog: it is well to wake others */
         }
         lock_release(&vp->lock);
     }

@@ -42,6 +42,7 @@
 #define SCAVENGE_FOR (5 * MILLISECOND)
 #define GIVE_UP_THREADS (1000 * MILLISECOND)
 #define TIMER_LATE (200 * MICROSECOND) /* more than who sleeps until it oversleeps: "Many timers" in schedule.c */
+#define SYSMON_STACK (128u << 10) /* it may have to print a report */
 #define SHY_MOST (200 * MICROSECOND)
 
 static _Atomic uint32_t word;    /* futex: changes when sysmon shall look */
@@ -353,7 +354,7 @@ static void *sysmon(void *arg)
 
 void sysmon_start(void)
 {
-    int error = os_thread_start(sysmon, NULL, 64 << 10);
+    int error = os_thread_start(sysmon, NULL, SYSMON_STACK);
     if (error)
         fatal("out of threads: cannot create the first one (errno %d)", -error);
 }
