@@ -283,8 +283,8 @@ bool m_start(struct p *pp, bool spinning, struct p *woken_by)
     if (runq_length(pp) == 0 && !load_relaxed(&pp->runnext) && sched.global.length == 0 && !due)
         p_idle_push_locked(pp);
     else {
-        pp->link = sched.stranded_ps;
-        sched.stranded_ps = pp;
+        pp->link = load_relaxed(&sched.stranded_ps);
+        store_relaxed(&sched.stranded_ps, pp);
     }
     lock_release(&sched.lock);
     return false;

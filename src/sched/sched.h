@@ -16,7 +16,8 @@
 #define PROCS_MAX 4096
 
 struct g_queue {
-    struct g *head, *tail;
+    _Atomic(struct g *) head; /* sysmon compares it without the lock */
+    struct g *tail;
     uint32_t length;
 };
 
@@ -24,7 +25,8 @@ struct sched {
     struct lock lock;
 
     struct g_queue global;        /* under lock; length counts the unbegun, too */
-    struct g *unbegun_head, *unbegun_tail; /* under lock: to be taken after those */
+    _Atomic(struct g *) unbegun_head; /* as global.head: to be taken after those */
+    struct g *unbegun_tail;           /* under lock */
     _Atomic uint32_t unbegun_size;         /* written under lock */
     _Atomic uint32_t global_size; /* global.length for those who only look */
 
@@ -41,7 +43,7 @@ struct sched {
     struct m *timekeeper; /* under lock: the idle M that sleeps until the earliest timer */
     _Atomic(struct m *) poller; /* written under lock: the M in netpoll_sleep, until it has come out of it */
 
-    struct p *stranded_ps; /* under lock: have work, and no thread could be made for them */
+    _Atomic(struct p *) stranded_ps; /* written under lock: have work, and no thread could be made for them */
     bool retrying;         /* under lock: sysmon has one of them in hand */
     int thread_error;      /* under lock: why */
 

@@ -128,7 +128,7 @@ void global_push_locked(struct g *gp)
     if (sched.global.tail)
         sched.global.tail->link = gp;
     else
-        sched.global.head = gp;
+        store_relaxed(&sched.global.head, gp);
     sched.global.tail = gp;
     store_relaxed(&sched.global_size, ++sched.global.length);
 }
@@ -141,7 +141,7 @@ static void unbegun_push_locked(struct g *gp)
     if (sched.unbegun_tail)
         sched.unbegun_tail->link = gp;
     else
-        sched.unbegun_head = gp;
+        store_relaxed(&sched.unbegun_head, gp);
     sched.unbegun_tail = gp;
     bump_owner(&sched.unbegun_size, 1);
     store_relaxed(&sched.global_size, ++sched.global.length);
@@ -149,12 +149,12 @@ static void unbegun_push_locked(struct g *gp)
 
 static struct g *unbegun_pop_locked(void)
 {
-    struct g *gp = sched.unbegun_head;
+    struct g *gp = load_relaxed(&sched.unbegun_head);
     if (!gp)
         return NULL;
-    sched.unbegun_head = gp->link;
-    prefetch(sched.unbegun_head, 2 * CACHE_LINE); /* many are taken at a time */
-    if (!sched.unbegun_head)
+    store_relaxed(&sched.unbegun_head, gp->link);
+    prefetch(gp->link, 2 * CACHE_LINE); /* many are taken at a time */
+    if (!gp->link)
         sched.unbegun_tail = NULL;
     bump_owner(&sched.unbegun_size, -1u);
     store_relaxed(&sched.global_size, --sched.global.length);
@@ -163,11 +163,11 @@ static struct g *unbegun_pop_locked(void)
 
 struct g *global_pop_locked(void)
 {
-    struct g *gp = sched.global.head;
+    struct g *gp = load_relaxed(&sched.global.head);
     if (!gp)
         return unbegun_pop_locked();
-    sched.global.head = gp->link;
-    if (!sched.global.head)
+    store_relaxed(&sched.global.head, gp->link);
+    if (!gp->link)
         sched.global.tail = NULL;
     store_relaxed(&sched.global_size, --sched.global.length);
     return gp;
@@ -382,7 +382,7 @@ GO_EXPORT noinline void go_yield(void)
         if (load_relaxed(&sched.global_size) > 0) {
             /* Behind those that wait there, or the ring's next would be gp again, sixty times. */
             lock_take(&sched.lock);
-            if (sched.unbegun_head)
+            if (load_relaxed(&sched.unbegun_head))
                 unbegun_push_locked(gp);
             else
                 global_push_locked(gp);

@@ -100,12 +100,9 @@ static bool take_from(struct p *pp, struct m *seen)
 static bool global_stuck(void)
 {
     static struct g *seen;
-    struct g *first = NULL;
-    if (load_relaxed(&sched.global_size) > 0) {
-        lock_take(&sched.lock);
-        first = sched.global.head ? sched.global.head : sched.unbegun_head;
-        lock_release(&sched.lock);
-    }
+    struct g *first = load_relaxed(&sched.global.head);
+    if (!first)
+        first = load_relaxed(&sched.unbegun_head);
     bool stuck = first && first == seen;
     seen = first;
     return stuck;
@@ -169,25 +166,27 @@ static bool timer_missed(int64_t when, int64_t now)
     return !expected;
 }
 
-/* Ps with work for which no thread could be made. */
+/* Ps with work for which no thread could be made. Nobody else takes them from their list. */
 static void retry_stranded(int64_t now)
 {
     static int64_t since;
+    struct p *pp = load_relaxed(&sched.stranded_ps);
+    if (likely(!pp)) {
+        since = 0;
+        return;
+    }
     lock_take(&sched.lock);
-    struct p *pp = sched.stranded_ps;
+    pp = load_relaxed(&sched.stranded_ps);
+    store_relaxed(&sched.stranded_ps, pp->link);
     bool hopeless = sched.idle_p_count + 1 >= load_relaxed(&sched.procs);
     int error = sched.thread_error;
-    if (pp)
-        sched.stranded_ps = pp->link;
-    sched.retrying = pp != NULL;
+    sched.retrying = true;
     lock_release(&sched.lock);
-    bool started = pp && m_start(pp, false, NULL);
-    if (pp) {
-        lock_take(&sched.lock);
-        sched.retrying = false;
-        lock_release(&sched.lock);
-    }
-    if (!pp || started)
+    bool started = m_start(pp, false, NULL);
+    lock_take(&sched.lock);
+    sched.retrying = false;
+    lock_release(&sched.lock);
+    if (started)
         since = 0;
     else if (since == 0)
         since = now;
