@@ -38,7 +38,7 @@ static bool all_asleep(void)
 {
     return sched.idle_m_count == sched.m_count &&
            load_relaxed(&sched.idle_p_count) == load_relaxed(&sched.procs) && sched.foreign == 0 &&
-           sched.global.length == 0 && load_relaxed(&deadlock_wakers) == 0 && !netpoll_wanted() &&
+           global_size() == 0 && load_relaxed(&deadlock_wakers) == 0 && !netpoll_wanted() &&
            !load_relaxed(&sched.stranded_ps) && !sched.retrying && !timers_pending();
 }
 

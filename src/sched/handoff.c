@@ -280,7 +280,7 @@ bool m_start(struct p *pp, bool spinning, struct p *woken_by)
     if (spinning)
         atomic_fetch_sub_explicit(&sched.spinning, 1, memory_order_relaxed);
     sched.thread_error = start.error;
-    if (runq_length(pp) == 0 && !load_relaxed(&pp->runnext) && sched.global.length == 0 && !due)
+    if (runq_length(pp) == 0 && !load_relaxed(&pp->runnext) && global_size() == 0 && !due)
         p_idle_push_locked(pp);
     else {
         pp->link = load_relaxed(&sched.stranded_ps);
@@ -303,7 +303,7 @@ void p_hand_off(struct p *pp)
     for (struct p *idle = sched.idle_ps; idle; idle = idle->link)
         if (load_relaxed(&idle->timers.next) < next)
             next = load_relaxed(&idle->timers.next);
-    if (runq_length(pp) > 0 || load_relaxed(&pp->runnext) || sched.global.length > 0 ||
+    if (runq_length(pp) > 0 || load_relaxed(&pp->runnext) || global_size() > 0 ||
         (next != TIME_NEVER && timekeeper_late_locked(next))) {
         lock_release(&sched.lock);
         m_start(pp, false, NULL);

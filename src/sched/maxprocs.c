@@ -50,7 +50,7 @@ void p_retire(struct p *pp)
         p_idle_push_locked(pp); /* wanted again in the meantime */
     /* Its M was perhaps the one that would have polled next. */
     bool unpolled = netpoll_wanted() && !load_relaxed(&sched.poller);
-    struct p *idle = sched.global.length > 0 || unpolled ? p_idle_pop_locked() : NULL;
+    struct p *idle = global_size() > 0 || unpolled ? p_idle_pop_locked() : NULL;
     lock_release(&sched.lock);
     lock_release(&pp->lock);
     if (idle)

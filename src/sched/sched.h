@@ -15,20 +15,19 @@
 
 #define PROCS_MAX 4096
 
+/* Linked by g->link; all written under a lock, and what is atomic is for those who only look. */
 struct g_queue {
-    _Atomic(struct g *) head; /* sysmon compares it without the lock */
+    _Atomic(struct g *) head;
     struct g *tail;
-    uint32_t length;
+    _Atomic uint32_t length;
 };
 
 struct sched {
     struct lock lock;
 
-    struct g_queue global;        /* under lock; length counts the unbegun, too */
-    _Atomic(struct g *) unbegun_head; /* as global.head: to be taken after those */
-    struct g *unbegun_tail;           /* under lock */
-    _Atomic uint32_t unbegun_size;         /* written under lock */
-    _Atomic uint32_t global_size; /* global.length for those who only look */
+    struct g_queue global;  /* under lock: those made ready */
+    struct g_queue unbegun; /* under lock, the global queue's second part, to be taken after the first: those that have not begun and
+                               were too many for a ring ("Newest first" in schedule.c), and who has yielded to them */
 
     struct p *idle_ps;            /* under lock */
     _Atomic uint32_t idle_p_count; /* written under lock */
@@ -154,7 +153,12 @@ void global_submit(struct g *gp);
 
 /* Under sched.lock. */
 void global_push_locked(struct g *gp);
-struct g *global_pop_locked(void);
+
+/* How many wait on the global queue. */
+static inline uint32_t global_size(void)
+{
+    return load_relaxed(&sched.global.length) + load_relaxed(&sched.unbegun.length);
+}
 
 /* --- steal.c --- */
 

@@ -122,81 +122,91 @@ const char *wait_reason_text(enum wait_reason reason)
 
 /* --- the global queue --- */
 
+/* n from first to last, linked, at the end of q. */
+static void queue_append_locked(struct g_queue *q, struct g *first, struct g *last, uint32_t n)
+{
+    last->link = NULL;
+    if (q->tail)
+        q->tail->link = first;
+    else
+        store_relaxed(&q->head, first);
+    q->tail = last;
+    bump_owner(&q->length, n);
+}
+
 void global_push_locked(struct g *gp)
 {
-    gp->link = NULL;
-    if (sched.global.tail)
-        sched.global.tail->link = gp;
-    else
-        store_relaxed(&sched.global.head, gp);
-    sched.global.tail = gp;
-    store_relaxed(&sched.global_size, ++sched.global.length);
+    queue_append_locked(&sched.global, gp, gp, 1);
 }
 
-/* Its second part, which is taken after the first: those that have not begun and were too many for a ring ("Newest first"), and who has
- * yielded to them. */
-static void unbegun_push_locked(struct g *gp)
+static struct g *queue_pop_locked(struct g_queue *q)
 {
-    gp->link = NULL;
-    if (sched.unbegun_tail)
-        sched.unbegun_tail->link = gp;
-    else
-        store_relaxed(&sched.unbegun_head, gp);
-    sched.unbegun_tail = gp;
-    bump_owner(&sched.unbegun_size, 1);
-    store_relaxed(&sched.global_size, ++sched.global.length);
-}
-
-static struct g *unbegun_pop_locked(void)
-{
-    struct g *gp = load_relaxed(&sched.unbegun_head);
+    struct g *gp = load_relaxed(&q->head);
     if (!gp)
         return NULL;
-    store_relaxed(&sched.unbegun_head, gp->link);
-    prefetch(gp->link, 2 * CACHE_LINE); /* many are taken at a time */
+    store_relaxed(&q->head, gp->link);
     if (!gp->link)
-        sched.unbegun_tail = NULL;
-    bump_owner(&sched.unbegun_size, -1u);
-    store_relaxed(&sched.global_size, --sched.global.length);
+        q->tail = NULL;
+    bump_owner(&q->length, -1u);
     return gp;
 }
 
-struct g *global_pop_locked(void)
+/* Up to n from q: the first of all to *first, if that is NULL, the others to pp's ring, which has room. How many. */
+static uint32_t queue_take_locked(struct g_queue *q, struct p *pp, uint32_t n, struct g **first)
 {
-    struct g *gp = load_relaxed(&sched.global.head);
+    struct g *gp = load_relaxed(&q->head);
+    uint32_t taken = 0, tail = load_relaxed(&pp->tail);
+    for (; gp && taken < n; taken++) {
+        struct g *next = gp->link;
+        prefetch(next, 2 * CACHE_LINE);
+        if (*first)
+            pp->ring[tail++ % RUNQ_SIZE] = gp;
+        else
+            *first = gp;
+        gp = next;
+    }
+    store_relaxed(&pp->tail, tail);
+    store_relaxed(&q->head, gp);
     if (!gp)
-        return unbegun_pop_locked();
-    store_relaxed(&sched.global.head, gp->link);
-    if (!gp->link)
-        sched.global.tail = NULL;
-    store_relaxed(&sched.global_size, --sched.global.length);
-    return gp;
+        q->tail = NULL;
+    bump_owner(&q->length, -taken);
+    return taken;
 }
 
 /* The first of its two parts, or of the second if there is any. */
 static struct g *global_take_one(bool unbegun)
 {
-    if (load_relaxed(&sched.global_size) == 0)
+    if (global_size() == 0)
         return NULL;
     lock_take(&sched.lock);
-    struct g *gp = unbegun ? unbegun_pop_locked() : NULL;
+    struct g *gp = queue_pop_locked(unbegun ? &sched.unbegun : &sched.global);
     if (!gp)
-        gp = global_pop_locked();
+        gp = queue_pop_locked(unbegun ? &sched.global : &sched.unbegun);
     lock_release(&sched.lock);
     return gp;
 }
 
 void runq_overflow(struct p *pp)
 {
-    uint32_t n = runq_length(pp) / 2 + 1;
-    lock_take(&sched.lock);
-    while (n-- > 0) {
+    struct {
+        struct g *first, *last;
+        uint32_t n;
+    } part[2] = { { 0 } };
+    for (uint32_t n = runq_length(pp) / 2 + 1; n > 0; n--) {
         struct g *gp = runq_pop(pp);
-        if (load_relaxed(&gp->status) == G_NEW)
-            unbegun_push_locked(gp);
+        bool begun = load_relaxed(&gp->status) != G_NEW;
+        if (part[begun].last)
+            part[begun].last->link = gp;
         else
-            global_push_locked(gp);
+            part[begun].first = gp;
+        part[begun].last = gp;
+        part[begun].n++;
     }
+    lock_take(&sched.lock);
+    if (part[false].n > 0)
+        queue_append_locked(&sched.unbegun, part[false].first, part[false].last, part[false].n);
+    if (part[true].n > 0)
+        queue_append_locked(&sched.global, part[true].first, part[true].last, part[true].n);
     lock_release(&sched.lock);
 }
 
@@ -213,20 +223,18 @@ void global_submit(struct g *gp)
 /* A fair share of the global queue for pp's ring; returns the first, NULL if there is none. */
 static struct g *global_take(struct p *pp, uint32_t most)
 {
-    if (load_relaxed(&sched.global_size) == 0)
+    if (global_size() == 0)
         return NULL;
+    struct g *first = NULL;
     lock_take(&sched.lock);
-    uint32_t n = sched.global.length / load_relaxed(&sched.procs) + 1;
+    uint32_t n = global_size() / load_relaxed(&sched.procs) + 1;
     uint32_t room = runq_limit - runq_length(pp);
     if (n > most)
         n = most;
     if (n > room / 2 + 1)
         n = room / 2 + 1;
-    struct g *first = global_pop_locked();
-    while (n > 1 && sched.global.length > 0) {
-        runq_push(pp, global_pop_locked());
-        n--;
-    }
+    n -= queue_take_locked(&sched.global, pp, n, &first);
+    queue_take_locked(&sched.unbegun, pp, n, &first);
     lock_release(&sched.lock);
     return first;
 }
@@ -376,16 +384,13 @@ GO_EXPORT noinline void go_yield(void)
         switch_to(mp, pp, gp, next);
         mp = m_self();
         switch_done(mp);
-    } else if (pp->until_fair == 0 || load_relaxed(&sched.global_size) > 0 ||
+    } else if (pp->until_fair == 0 || global_size() > 0 ||
                load_relaxed(&pp->timers.next) != TIME_NEVER) {
         store_relaxed(&gp->status, G_RUNNABLE);
-        if (load_relaxed(&sched.global_size) > 0) {
+        if (global_size() > 0) {
             /* Behind those that wait there, or the ring's next would be gp again, sixty times. */
             lock_take(&sched.lock);
-            if (load_relaxed(&sched.unbegun_head))
-                unbegun_push_locked(gp);
-            else
-                global_push_locked(gp);
+            queue_append_locked(load_relaxed(&sched.unbegun.head) ? &sched.unbegun : &sched.global, gp, gp, 1);
             lock_release(&sched.lock);
         } else {
             runq_push(pp, gp);
@@ -555,12 +560,12 @@ static void m_sleep(struct m *mp, int64_t when)
 /* Gives up mp's P and sleeps. On return there may be a P again, or not. */
 static void go_idle(struct m *mp)
 {
-    if (load_relaxed(&sched.global_size) > 0)
+    if (global_size() > 0)
         return;
     struct p *pp = p_detach(mp); /* before sched.lock: a p.lock is never taken under it */
     lock_take(&sched.lock);
     /* The ring, too: while steal let somebody else have his turn he may have been one who gives back (theft_undo). */
-    if (sched.global.length > 0 || runq_length(pp) > 0 || load_relaxed(&pp->gone)) {
+    if (global_size() > 0 || runq_length(pp) > 0 || load_relaxed(&pp->gone)) {
         lock_release(&sched.lock);
         p_attach(mp, pp);
         return;
@@ -609,7 +614,7 @@ static bool in_round(const struct p *pp)
 /* A round of "Newest first" begins: so many of the global queue, and all of the ring. */
 static void round_begin(struct p *pp)
 {
-    uint32_t share = load_relaxed(&sched.global_size) / load_relaxed(&sched.procs) + 1;
+    uint32_t share = global_size() / load_relaxed(&sched.procs) + 1;
     struct g *next = runq_pop_next(pp);
     if (next)
         runq_push(pp, next);
@@ -644,7 +649,7 @@ static struct g *fair_pick(struct p *pp)
         round_begin(pp);
     if (in_round(pp))
         gp = round_pick(pp);
-    if (!gp && load_relaxed(&sched.global_size) > load_relaxed(&sched.unbegun_size))
+    if (!gp && load_relaxed(&sched.global.length) > 0)
         gp = global_take(pp, 1);
     if (!gp)
         gp = runq_pop_unbegun(pp);
@@ -660,7 +665,7 @@ static void poll_now_and_then(struct m *mp)
     if (!netpoll_wanted() || load_relaxed(&sched.poller))
         return;
     int64_t since = os_now() - load_relaxed(&netpoll_when);
-    if (load_relaxed(&sched.global_size) <= load_relaxed(&sched.unbegun_size)) {
+    if (load_relaxed(&sched.global.length) == 0) {
         if (since > POLL_EVERY)
             netpoll_now(mp);
     } else if (since > POLL_BEHIND_EVERY) {

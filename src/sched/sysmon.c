@@ -73,7 +73,7 @@ void sysmon_hurry(void)
 static bool work_waits(struct p *pp, int64_t now)
 {
     return runq_length(pp) > 0 || load_relaxed(&pp->runnext) ||
-           load_relaxed(&pp->timers.next) <= now || load_relaxed(&sched.global_size) > 0;
+           load_relaxed(&pp->timers.next) <= now || global_size() > 0;
 }
 
 static bool take_from(struct p *pp, struct m *seen)
@@ -102,7 +102,7 @@ static bool global_stuck(void)
     static struct g *seen;
     struct g *first = load_relaxed(&sched.global.head);
     if (!first)
-        first = load_relaxed(&sched.unbegun_head);
+        first = load_relaxed(&sched.unbegun.head);
     bool stuck = first && first == seen;
     seen = first;
     return stuck;
@@ -204,7 +204,7 @@ static void schedtrace(int64_t now)
                      "idlethreads=%u runqueue=%u [",
                      (long long)((now - sched.start_time) / MILLISECOND),
                      load_relaxed(&sched.procs), load_relaxed(&sched.idle_p_count), sched.m_count,
-                     load_relaxed(&sched.spinning), sched.idle_m_count, sched.global.length);
+                     load_relaxed(&sched.spinning), sched.idle_m_count, global_size());
     lock_release(&sched.lock);
     for (uint32_t i = 0; i < count && n < (int)sizeof line - 32; i++) {
         struct p *pp = load_acquire(&sched.ps[i]);

@@ -193,7 +193,7 @@ GO_EXPORT void go_block_enter(void)
         store_relaxed(&mp->blocking, true);
         /* Others wait for this P: sysmon shall look soon. */
         if (load_relaxed(&pp->tail) != load_relaxed(&pp->head) || load_relaxed(&pp->runnext) ||
-            load_relaxed(&sched.global_size) > 0)
+            global_size() > 0)
             sysmon_hurry();
     }
     section_leave(mp);
