@@ -9,20 +9,24 @@
 //
 // Only the thread itself can say where it is. It is sent a real-time signal that the program has no handler for; the handler
 // walks its own stack, through the frame of the signal, to what was interrupted. The signal interrupts system calls as
-// any handler with SA_RESTART does, and that is the price of asking. A thread that has it blocked does not answer in
-// time; nothing waits for it then. TSan delays signals until it likes: there nobody is asked.
+// any handler with SA_RESTART does, and that is the price of asking. A thread that has it blocked would not answer: the kernel
+// is asked for that first, for there may be a thousand of them. Any other answers when it gets a processor, which on a busy
+// machine may take a while, or when the kernel is done with what cannot be interrupted, which may take for ever: nothing waits
+// for that. TSan delays signals until it likes: there nobody is asked.
 #include "debug/unwind.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <unwind.h>
 
 #include "arch/arch.h"
+#include "debug/text.h"
 #include "os/linux/syscall.h"
 #include "os/os.h"
 #include "sched/m.h"
 
-#define PATIENCE 100000000ll /* ns for a thread to answer */
+#define PATIENCE 1000000000ll /* ns for a thread to answer */
 #define MOST 100000          /* frames walked */
 
 struct walk {
@@ -148,10 +152,31 @@ static int request_signal(void)
     return 0;
 }
 
+/* The thread has the signal blocked, as the kernel says. */
+static bool is_blocked(int tid, int signo)
+{
+    static char status[4096];
+    static struct out path;
+    out_open(&path, -1);
+    out_f(&path, "/proc/self/task/%u/status", (unsigned)tid);
+    path.buffer[path.used] = 0;
+    int fd = (int)SYSCALL4(SYS_openat, AT_FDCWD, path.buffer, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    long n = SYSCALL3(SYS_read, fd, status, sizeof status - 1);
+    SYSCALL1(SYS_close, fd);
+    status[n > 0 ? n : 0] = 0;
+    const char *at = strstr(status, "\nSigBlk:\t");
+    uint64_t set = 0;
+    for (at = at ? at + 9 : ""; (*at >= '0' && *at <= '9') || (*at >= 'a' && *at <= 'f'); at++)
+        set = set << 4 | (uint64_t)(*at <= '9' ? *at - '0' : *at - 'a' + 10);
+    return (set >> (signo - 1) & 1) != 0;
+}
+
 bool unwind_running(struct frames *f, struct g *gp, int tid)
 {
     int signo = HAVE_TSAN ? 0 : request_signal();
-    if (!signo)
+    if (!signo || is_blocked(tid, signo))
         return false;
     request.gp = gp;
     request.tid = tid;

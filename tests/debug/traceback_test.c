@@ -2,6 +2,8 @@
 #include <goroutine.h>
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -218,6 +220,36 @@ TEST(running_elsewhere)
     CHECK_CONTAINS(e, "\nspin()\n");
     CHECK_CONTAINS(e, "\nhog()\n");
 #endif
+}
+
+enum { SHY = 100 };
+
+static void shy(go_waitgroup *there)
+{
+    sigset_t all;
+    go_lock_thread();
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
+    go_block_enter();
+    go_waitgroup_done(there);
+    while (!__atomic_load_n(&stop, __ATOMIC_ACQUIRE))
+        usleep(1000);
+    go_block_leave();
+}
+
+/* A thread that cannot be asked is not waited for: a second for each of these would be too long for the test. */
+TEST(running_where_signals_are_blocked)
+{
+    go_waitgroup there = { 0 };
+    go_waitgroup_add(&there, SHY);
+    __atomic_store_n(&stop, 0, __ATOMIC_RELEASE);
+    for (int i = 0; i < SHY; i++)
+        go_with(((go_options){ .name = "shy" }), shy, &there);
+    go_waitgroup_wait(&there);
+    const char *e = entry(traceback(), "\"shy\"");
+    __atomic_store_n(&stop, 1, __ATOMIC_RELEASE);
+    CHECK_CONTAINS(e, "[syscall, locked to thread]: \"shy\", 100 alike:");
+    CHECK_CONTAINS(e, "stack unavailable");
 }
 
 static void locked(void)
