@@ -119,7 +119,9 @@ TEST(schedtrace)
                        &ms, &procs, &idle, &threads, &spinning, &idle_threads, &queue, &a, &b, &c);
         CHECK_EQ(n, 10);
         CHECK_EQ(procs, 3);
-        CHECK(ms >= 0 && idle <= 3 && threads >= 1 && idle_threads <= threads && spinning <= 3);
+        /* On a busy machine lines may come before main has become a goroutine. */
+        bool sane = ms >= 0 && idle <= 3 && (threads >= 1 || idle == 3) && idle_threads <= threads && spinning <= 3;
+        CHECK_STR(sane ? "" : at, "");
         at = strchr(at, '\n');
         REQUIRE(at);
         at++;

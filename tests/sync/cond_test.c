@@ -168,7 +168,8 @@ static void *thread_wait_once(void *arg)
 /*
  * A goroutine that waits is signalled before it has unlocked the mutex, by one that then waits for this mutex: each is the next to
  * run where the other one is about to leave its stack, and neither may insist on the other's. The mutex lies on a page that
- * cannot be written, so that the unlock faults, and the handler waits until the other one is where it shall be.
+ * cannot be written, so that the unlock faults, and the handler waits until the other one is where it shall be. (That holds up a
+ * section, and so everybody if main or the other one had to yield because its slice is over: the slice has no end here.)
  */
 static go_mutex *crossing;
 static size_t page;
@@ -234,7 +235,7 @@ TEST(signalled_by_who_then_waits_for_the_mutex)
 #if defined(__SANITIZE_THREAD__)
     SKIP("ThreadSanitizer holds a lock of its own where the unlock faults");
 #endif
-    struct test_result r = test_run_child("crossing", "GOMAXPROCS=2", "GODEBUG=preempt=0", NULL);
+    struct test_result r = test_run_child("crossing", "GOMAXPROCS=2", "GODEBUG=preempt=0,slice=999999999", NULL);
     CHECK_STR(r.output, "crossed\n");
 }
 
