@@ -229,7 +229,7 @@ static void wake_each(struct m *mp, struct woken *woken)
 static void wake_batch(struct m *mp, struct woken *woken)
 {
     struct p *pp = mp ? mp->p : NULL;
-    struct g_queue others = { 0 };
+    struct g_list others = { 0 };
     int own = 0;
     struct g *next;
     for (struct g *gp = woken->head; gp; gp = next) {
@@ -244,23 +244,14 @@ static void wake_batch(struct m *mp, struct woken *woken)
             own++;
             continue;
         }
-        gp->link = NULL;
-        if (others.tail)
-            others.tail->link = gp;
-        else
-            others.head = gp;
-        others.tail = gp;
-        others.length++;
+        g_list_add(&others, gp);
     }
     if (own > 1)
         wake_idle(pp);
     if (others.length == 0)
         return;
     lock_take(&sched.lock);
-    for (struct g *gp = others.head; gp; gp = next) {
-        next = gp->link;
-        global_push_locked(gp);
-    }
+    global_append_locked(&others);
     struct p *idle = p_idle_pop_locked();
     lock_release(&sched.lock);
     if (idle)

@@ -15,7 +15,23 @@
 
 #define PROCS_MAX 4096
 
-/* Linked by g->link; all written under a lock, and what is atomic is for those who only look. */
+/* One's own, linked by g->link. */
+struct g_list {
+    struct g *first, *last;
+    uint32_t length;
+};
+
+static inline void g_list_add(struct g_list *list, struct g *gp)
+{
+    if (list->last)
+        list->last->link = gp;
+    else
+        list->first = gp;
+    list->last = gp;
+    list->length++;
+}
+
+/* All written under sched.lock, and what is atomic is for those who only look. */
 struct g_queue {
     _Atomic(struct g *) head;
     struct g *tail;
@@ -151,8 +167,9 @@ void section_poll(struct m *mp);
 /* As ready for a G on no P: onto the global queue. Any thread, sched.lock not held. */
 void global_submit(struct g *gp);
 
-/* Under sched.lock. */
+/* Under sched.lock: one, or all of a list, at the end of what has been made ready. */
 void global_push_locked(struct g *gp);
+void global_append_locked(struct g_list *list);
 
 /* How many wait on the global queue. */
 static inline uint32_t global_size(void)

@@ -122,21 +122,32 @@ const char *wait_reason_text(enum wait_reason reason)
 
 /* --- the global queue --- */
 
-/* n from first to last, linked, at the end of q. */
-static void queue_append_locked(struct g_queue *q, struct g *first, struct g *last, uint32_t n)
+static void queue_append_locked(struct g_queue *q, struct g_list *list)
 {
-    last->link = NULL;
+    if (list->length == 0)
+        return;
+    list->last->link = NULL;
     if (q->tail)
-        q->tail->link = first;
+        q->tail->link = list->first;
     else
-        store_relaxed(&q->head, first);
-    q->tail = last;
-    bump_owner(&q->length, n);
+        store_relaxed(&q->head, list->first);
+    q->tail = list->last;
+    bump_owner(&q->length, list->length);
+}
+
+static void queue_push_locked(struct g_queue *q, struct g *gp)
+{
+    queue_append_locked(q, &(struct g_list){ gp, gp, 1 });
 }
 
 void global_push_locked(struct g *gp)
 {
-    queue_append_locked(&sched.global, gp, gp, 1);
+    queue_push_locked(&sched.global, gp);
+}
+
+void global_append_locked(struct g_list *list)
+{
+    queue_append_locked(&sched.global, list);
 }
 
 static struct g *queue_pop_locked(struct g_queue *q)
@@ -188,25 +199,14 @@ static struct g *global_take_one(bool unbegun)
 
 void runq_overflow(struct p *pp)
 {
-    struct {
-        struct g *first, *last;
-        uint32_t n;
-    } part[2] = { { 0 } };
+    struct g_list begun = { 0 }, unbegun = { 0 };
     for (uint32_t n = runq_length(pp) / 2 + 1; n > 0; n--) {
         struct g *gp = runq_pop(pp);
-        bool begun = load_relaxed(&gp->status) != G_NEW;
-        if (part[begun].last)
-            part[begun].last->link = gp;
-        else
-            part[begun].first = gp;
-        part[begun].last = gp;
-        part[begun].n++;
+        g_list_add(load_relaxed(&gp->status) == G_NEW ? &unbegun : &begun, gp);
     }
     lock_take(&sched.lock);
-    if (part[false].n > 0)
-        queue_append_locked(&sched.unbegun, part[false].first, part[false].last, part[false].n);
-    if (part[true].n > 0)
-        queue_append_locked(&sched.global, part[true].first, part[true].last, part[true].n);
+    queue_append_locked(&sched.unbegun, &unbegun);
+    queue_append_locked(&sched.global, &begun);
     lock_release(&sched.lock);
 }
 
@@ -390,7 +390,7 @@ GO_EXPORT noinline void go_yield(void)
         if (global_size() > 0) {
             /* Behind those that wait there, or the ring's next would be gp again, sixty times. */
             lock_take(&sched.lock);
-            queue_append_locked(load_relaxed(&sched.unbegun.head) ? &sched.unbegun : &sched.global, gp, gp, 1);
+            queue_push_locked(load_relaxed(&sched.unbegun.head) ? &sched.unbegun : &sched.global, gp);
             lock_release(&sched.lock);
         } else {
             runq_push(pp, gp);
