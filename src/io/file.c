@@ -6,10 +6,10 @@
 //
 // A call that waits for the disk ends by itself. Two may wait for ever: the opening of a FIFO, for the other end, and
 // flock. The kernel offers nothing that tells when they would not wait. So, for a caller whose scope may end the wait, they are
-// interrupted from time to time, as are writes to a terminal ("Look first" in op.c). Rejected: trying a lock again and again,
-// which never has its turn in the kernel's queue; a thread that is left alone with a FIFO, and with a directory whose number may be
-// another's by then.
+// interrupted from time to time, as are writes to a terminal ("Look first" in op.c). Rejected: trying a lock again and again, which
+// comes late; a thread that is left alone with a FIFO. Who is interrupted goes to the end of the kernel's queue for the lock.
 #include <goroutine/io.h>
+#include <goroutine/scope.h>
 
 #include <fcntl.h>
 #include <stdarg.h>
@@ -31,14 +31,21 @@ static mode_t mode_argument(int flags, va_list args)
     return (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE ? (mode_t)va_arg(args, unsigned) : 0;
 }
 
-/* Until it has ended by itself, or the scope ends it. */
-static long call_while_in_scope(long call, long a, long b, long c, long d)
+/* Until it has ended by itself, or the scope ends it, or go_close the descriptor, which is the first argument. */
+static long call_while_in_scope(long call, int fd, long b, long c, long d)
 {
-    long r;
-    do
-        r = op_call_for_a_while(call, a, b, c, d);
-    while (r == -EAGAIN);
-    return r;
+    struct poll_desc *desc;
+    bool known = fd >= 0 && netpoll_begin(fd, &desc) == 0;
+    uint32_t generation = known ? load_relaxed(&desc->generation) : 0;
+    for (;;) {
+        long r = op_call_for_a_while(call, fd, b, c, d);
+        if (r != -EAGAIN)
+            return r;
+        if ((r = go_cancelled()) < 0) /* some file systems say -EAGAIN themselves when they are interrupted */
+            return r;
+        if (known && load_relaxed(&desc->generation) != generation)
+            return -EBADF; /* the number may be another file's by now */
+    }
 }
 
 static bool is_fifo(int dir, const char *path)

@@ -130,7 +130,7 @@ static void give_back(struct p *pp, uint32_t n)
 
 void g_give_back(struct p *pp)
 {
-    give_back(pp, G_CACHE_MOST / 2);
+    give_back(pp, G_GIVE_BACK);
 }
 
 void g_free_thread(struct g *gp)

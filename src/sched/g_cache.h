@@ -6,8 +6,9 @@
 #include "sched/m.h"
 #include "sched/p.h"
 
-/* Free Gs a P keeps; half of them go to the central list when there are more. */
+/* Free Gs a P keeps, and how many of them go to the central list when there are more. */
 #define G_CACHE_MOST 4096
+#define G_GIVE_BACK 512
 
 struct g *g_alloc_slow(struct m *mp);
 void g_give_back(struct p *pp);

@@ -155,8 +155,9 @@ static always_inline void wake_idle(struct p *pp)
         compiler_barrier(); /* pairs with the idler's os_fence_others */
     if (load_relaxed(&sched.idle_p_count) == 0 || load_relaxed(&sched.spinning) != 0)
         return;
-    if (likely(load_relaxed(&pp->wake_skip) > 0))
-        bump_owner(&pp->wake_skip, -1u);
+    uint32_t skip = load_relaxed(&pp->wake_skip);
+    if (likely(skip > 0))
+        store_relaxed(&pp->wake_skip, skip - 1); /* of what was read: it may be 0 by now */
     else
         wake_spinning(pp);
 }

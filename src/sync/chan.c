@@ -38,8 +38,8 @@
 // leaves its section first, which also lets others seize it; it holds no channel then, so chan_enter comes first in
 // every operation, and select begins anew.
 //
-// Revoking costs a microsecond or more. A P whose channels get revoked all the time makes unbiased ones for a while. And a goroutine that
-// has just been stolen from the channel's P rather goes back there: see "Thefts that are worth nothing" in steal.c.
+// Revoking costs both sides several microseconds. A P whose channels get revoked all the time makes unbiased ones for a while. And
+// a goroutine that has just been stolen from the channel's P rather goes back there: see "Thefts that are worth nothing" in steal.c.
 //
 // "The last reference"
 //

@@ -195,6 +195,56 @@ TEST(waits_end_with_the_scope)
     directory[0] = 0;
 }
 
+static void lock_it(int fd, int *result, go_waitgroup *done)
+{
+    go_scope *s = go_scope_open();
+    go_scope_enter(s);
+    *result = go_flock(fd, LOCK_EX);
+    go_scope_leave(s);
+    go_scope_close(s);
+    go_waitgroup_done(done);
+}
+
+/* As the kernel says: somebody of this process waits for a lock. */
+static bool waits_for_a_lock(void)
+{
+    char line[256], kind[8], mode[16], access[8], blocked[8];
+    bool waits = false;
+    int pid;
+    FILE *locks = fopen("/proc/locks", "r");
+    REQUIRE(locks);
+    while (fgets(line, sizeof line, locks))
+        waits |= sscanf(line, "%*s %7s %7s %15s %7s %d", blocked, kind, mode, access, &pid) == 5 && !strcmp(blocked, "->") &&
+                 pid == getpid();
+    fclose(locks);
+    return waits;
+}
+
+/* Whoever waits does not get the lock of the file that has the number afterwards. */
+TEST(a_lock_of_what_is_closed)
+{
+    if (test_emulated())
+        SKIP("the emulator does not say who waits");
+    const char *file = in_directory("locked"), *file2 = in_directory("another");
+    int holder = go_open(file, O_RDWR | O_CREAT, 0600), waiter = go_open(file, O_RDWR), result = 1;
+    CHECK_EQ(go_flock(holder, LOCK_EX), 0);
+    go_waitgroup done = { 0 };
+    go_waitgroup_add(&done, 1);
+    go(lock_it, waiter, &result, &done);
+    while (!waits_for_a_lock())
+        go_sleep(GO_MILLISECOND);
+    go_close(waiter);
+    CHECK_EQ(go_open(file2, O_RDWR | O_CREAT, 0600), waiter); /* the number again */
+    go_waitgroup_wait(&done);
+    CHECK_EQ(result, -EBADF);
+    go_close(waiter);
+    go_close(holder);
+    go_unlink(file);
+    go_unlink(file2);
+    rmdir(directory);
+    directory[0] = 0;
+}
+
 /* Opening a FIFO blocks its thread until the other end is opened: by another goroutine, on whatever number of Ps. */
 TEST(blocking_opens_hold_up_nobody)
 {
