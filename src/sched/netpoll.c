@@ -76,12 +76,6 @@ static struct {
     int64_t period;                    /* under lock: longer while nothing is found */
 } suspects = { .lock = LOCK_INIT(RANK_LEAF), .period = SUSPECT_PERIOD };
 
-/* Goroutines whose tickets have been claimed. */
-struct woken {
-    struct g *head, *tail;
-    int n;
-};
-
 /* --- records --- */
 
 struct make_page {
@@ -139,17 +133,6 @@ static always_inline uint64_t key_of(int fd, uint32_t generation)
 
 /* --- waking --- */
 
-static void woken_push(struct woken *w, struct g *gp)
-{
-    gp->link = NULL;
-    if (w->tail)
-        w->tail->link = gp;
-    else
-        w->head = gp;
-    w->tail = gp;
-    w->n++;
-}
-
 static void unlink_locked(struct netpoll_waiter *w)
 {
     struct poll_queue *q = &w->desc->side[w->side];
@@ -165,7 +148,7 @@ static void unlink_locked(struct netpoll_waiter *w)
 }
 
 /* True if w's goroutine is now ours to wake. w is its own again after that. */
-static bool claim_locked(struct netpoll_waiter *w, int result, struct woken *woken)
+static bool claim_locked(struct netpoll_waiter *w, int result, struct g_list *woken)
 {
     struct g *gp = w->gp;
     unlink_locked(w);
@@ -177,12 +160,12 @@ static bool claim_locked(struct netpoll_waiter *w, int result, struct woken *wok
         w->result = before;
         return false;
     }
-    woken_push(woken, gp);
+    g_list_add(woken, gp);
     return true;
 }
 
 /* The side may be ready: one who takes (or all, to think again), and all who look, shall see. */
-static void edge_locked(struct poll_desc *d, enum poll_side side, bool all, struct woken *woken)
+static void edge_locked(struct poll_desc *d, enum poll_side side, bool all, struct g_list *woken)
 {
     struct poll_queue *q = &d->side[side];
     store_release(&q->edge, load_relaxed(&q->edge) + 1); /* pairs with the acquire in netpoll_see */
@@ -203,7 +186,7 @@ static void edge_locked(struct poll_desc *d, enum poll_side side, bool all, stru
     }
 }
 
-static void refuse_locked(struct poll_desc *d, struct woken *woken)
+static void refuse_locked(struct poll_desc *d, struct g_list *woken)
 {
     for (int side = 0; side < 2; side++) {
         struct poll_queue *q = &d->side[side];
@@ -216,23 +199,23 @@ static void refuse_locked(struct poll_desc *d, struct woken *woken)
 }
 
 /* From anywhere outside of the scheduler: as if each had been woken by itself. In a section. */
-static void wake_each(struct m *mp, struct woken *woken)
+static void wake_each(struct m *mp, struct g_list *woken)
 {
     struct g *next;
-    for (struct g *gp = woken->head; gp; gp = next) {
+    for (struct g *gp = woken->first; gp; gp = next) {
         next = gp->link;
         ready(mp, gp);
     }
 }
 
 /* For the scheduler: in their order at the end of the queue. */
-static void wake_batch(struct m *mp, struct woken *woken)
+static void wake_batch(struct m *mp, struct g_list *woken)
 {
     struct p *pp = mp ? mp->p : NULL;
     struct g_list others = { 0 };
     int own = 0;
     struct g *next;
-    for (struct g *gp = woken->head; gp; gp = next) {
+    for (struct g *gp = woken->first; gp; gp = next) {
         next = gp->link;
         if (load_relaxed(&gp->flags) & G_THREAD) {
             ready(mp, gp);
@@ -333,7 +316,7 @@ static void suspect_locked(struct poll_desc *d)
 }
 
 /* Looks whether what waits waits for a file that is registered; see "The same number, another file". */
-static noinline void verify(int64_t now, struct woken *woken)
+static noinline void verify(int64_t now, struct g_list *woken)
 {
     lock_take(&suspects.lock);
     struct poll_desc *d = load_relaxed(&suspects.first), *next;
@@ -476,7 +459,7 @@ int netpoll_wait(struct poll_desc *d, enum poll_side side, struct poll_seen seen
 
 noinline void netpoll_pass_on_slow(struct poll_desc *d, enum poll_side side)
 {
-    struct woken woken = { 0 };
+    struct g_list woken = { 0 };
     struct m *mp = section_enter();
     lock_take(&d->lock);
     edge_locked(d, side, false, &woken);
@@ -488,7 +471,7 @@ noinline void netpoll_pass_on_slow(struct poll_desc *d, enum poll_side side)
 noinline void netpoll_land(struct poll_desc *d, enum poll_side side, struct poll_seen seen)
 {
     struct poll_queue *q = &d->side[side];
-    struct woken woken = { 0 };
+    struct g_list woken = { 0 };
     struct m *mp = section_enter();
     lock_take(&d->lock);
     if (load_relaxed(&d->generation) == seen.generation) {
@@ -503,7 +486,7 @@ noinline void netpoll_land(struct poll_desc *d, enum poll_side side, struct poll
 }
 
 /* Forgets what was known of the number. */
-static void renew_locked(struct poll_desc *d, struct woken *woken)
+static void renew_locked(struct poll_desc *d, struct g_list *woken)
 {
     store_relaxed(&d->generation, load_relaxed(&d->generation) + 1);
     store_relaxed(&d->registered, false);
@@ -519,7 +502,7 @@ void netpoll_fresh(int fd, enum poll_kind kind)
     struct poll_desc *d;
     if (netpoll_begin(fd, &d) < 0)
         return;
-    struct woken woken = { 0 };
+    struct g_list woken = { 0 };
     struct m *mp = section_enter();
     lock_take(&d->lock);
     renew_locked(d, &woken);
@@ -535,7 +518,7 @@ uint32_t netpoll_closing(int fd)
     struct poll_desc *d = (unsigned)fd >> PAGE_BITS < PAGES ? find(fd) : NULL;
     if (!d)
         return 0;
-    struct woken woken = { 0 };
+    struct g_list woken = { 0 };
     struct m *mp = section_enter();
     lock_take(&d->lock);
     bool registered = load_relaxed(&d->registered);
@@ -558,7 +541,7 @@ void netpoll_closed(int fd, uint32_t generation)
     struct poll_desc *d = (unsigned)fd >> PAGE_BITS < PAGES ? find(fd) : NULL;
     if (!d || generation == 0)
         return;
-    struct woken woken = { 0 };
+    struct g_list woken = { 0 };
     struct m *mp = section_enter();
     lock_take(&d->lock);
     if (load_relaxed(&d->generation) == generation) {
@@ -571,7 +554,7 @@ void netpoll_closed(int fd, uint32_t generation)
     section_leave(mp);
 }
 
-static void set_until_locked(struct poll_desc *d, enum poll_side side, int64_t until, struct woken *woken)
+static void set_until_locked(struct poll_desc *d, enum poll_side side, int64_t until, struct g_list *woken)
 {
     struct poll_queue *q = &d->side[side];
     if (load_relaxed(&q->until) == until)
@@ -594,7 +577,7 @@ int netpoll_set_until(int fd, int64_t read_by, int64_t write_by)
         read_by = 1;
     if (write_by < 0)
         write_by = 1;
-    struct woken woken = { 0 };
+    struct g_list woken = { 0 };
     struct m *mp = section_enter();
     lock_take(&d->lock);
     set_until_locked(d, POLL_READ, read_by, &woken);
@@ -684,7 +667,7 @@ static always_inline void deliver_warm(const struct os_event *events, int n, int
         prefetch(load_relaxed(&event_desc(&events[i + 3])->side[POLL_READ].first), sizeof(struct netpoll_waiter));
 }
 
-static void deliver(const struct os_event *events, int n, struct woken *woken)
+static void deliver(const struct os_event *events, int n, struct g_list *woken)
 {
     for (int i = 0; i < n; i++) {
         struct poll_desc *d = event_desc(&events[i]);
@@ -726,15 +709,15 @@ void netpoll_sleep(struct netpoll_batch *batch, int64_t when)
 
 int netpoll_deliver(struct m *mp, const struct netpoll_batch *batch)
 {
-    struct woken woken = { 0 };
+    struct g_list woken = { 0 };
     int64_t now = os_now();
     store_relaxed(&netpoll_when, now);
     deliver(batch->events, batch->n, &woken);
     if (unlikely(verify_due(now)))
         verify(now, &woken);
-    if (woken.n > 0)
+    if (woken.length > 0)
         wake_batch(mp, &woken);
-    return woken.n;
+    return (int)woken.length;
 }
 
 void netpoll_interrupt(void)

@@ -15,7 +15,7 @@
 
 #define PROCS_MAX 4096
 
-/* One's own, linked by g->link. */
+/* One's own, linked by g->link; the last one's is NULL. */
 struct g_list {
     struct g *first, *last;
     uint32_t length;
@@ -23,6 +23,7 @@ struct g_list {
 
 static inline void g_list_add(struct g_list *list, struct g *gp)
 {
+    gp->link = NULL;
     if (list->last)
         list->last->link = gp;
     else
@@ -170,7 +171,7 @@ void global_submit(struct g *gp);
 
 /* Under sched.lock: one, or all of a list, at the end of what has been made ready. */
 void global_push_locked(struct g *gp);
-void global_append_locked(struct g_list *list);
+void global_append_locked(const struct g_list *list);
 
 /* How many wait on the global queue. */
 static inline uint32_t global_size(void)

@@ -122,11 +122,10 @@ const char *wait_reason_text(enum wait_reason reason)
 
 /* --- the global queue --- */
 
-static void queue_append_locked(struct g_queue *q, struct g_list *list)
+static void queue_append_locked(struct g_queue *q, const struct g_list *list)
 {
     if (list->length == 0)
         return;
-    list->last->link = NULL;
     if (q->tail)
         q->tail->link = list->first;
     else
@@ -137,7 +136,9 @@ static void queue_append_locked(struct g_queue *q, struct g_list *list)
 
 static void queue_push_locked(struct g_queue *q, struct g *gp)
 {
-    queue_append_locked(q, &(struct g_list){ gp, gp, 1 });
+    struct g_list one = { 0 };
+    g_list_add(&one, gp);
+    queue_append_locked(q, &one);
 }
 
 void global_push_locked(struct g *gp)
@@ -145,7 +146,7 @@ void global_push_locked(struct g *gp)
     queue_push_locked(&sched.global, gp);
 }
 
-void global_append_locked(struct g_list *list)
+void global_append_locked(const struct g_list *list)
 {
     queue_append_locked(&sched.global, list);
 }
