@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "sched/fatal.h"
 #include "sched/fiber.h"
@@ -31,7 +32,12 @@ struct m *m_new(void)
         mp = aligned_alloc(_Alignof(struct m), sizeof *mp);
     if (!mp)
         return NULL;
-    *mp = (struct m){ .attention = sched.light_fence_missing ? ATTN_FENCE : 0 };
+    /* sysmon may be looking at the M that it was: at these, and they are written as it reads them. */
+    store_relaxed(&mp->in, 0);
+    store_relaxed(&mp->attention, sched.light_fence_missing ? ATTN_FENCE : 0);
+    store_relaxed(&mp->blocking, false);
+    memset(&mp->cur, 0, offsetof(struct m, blocking) - offsetof(struct m, cur));
+    memset(&mp->spinning, 0, sizeof *mp - offsetof(struct m, spinning));
     mp->on_g0 = true;
     lock_take(&sched.lock);
     mp->id = sched.m_ids++;
