@@ -15,7 +15,7 @@ extern _Atomic uint8_t debug_hooks;
 /* If any of them is set. All in a section, mp->p may be NULL where said, on a goroutine's small stack. */
 void hook_launch(struct m *mp, struct g *gp);  /* gp is about to be queued; perhaps no P */
 void hook_ready(struct m *mp, struct g *gp);   /* gp is about to be made ready; perhaps no P */
-void hook_switch(struct m *mp, struct g *prev); /* from prev (NULL: g0, or one that has ended) to mp->cur (NULL: g0) */
+void hook_switch(struct m *mp, struct g *prev); /* from prev (NULL: g0) to mp->cur (NULL: g0) */
 void hook_end(struct m *mp, struct g *gp);     /* gp has ended */
 
 /* Set by whoever wants sysmon to call debug_work at its next look; sysmon_hurry makes that soon. */

@@ -14,6 +14,7 @@ struct deferred {
 /* The calling goroutine. A frame that pushes one of its own removes it before it returns. */
 static inline void defer_push(struct g *gp, struct deferred *d)
 {
+    g_untidy(gp);
     d->next = gp->run.defers;
     gp->run.defers = d;
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The end of a goroutine: deferred calls, goroutine-local values, and then G and stack go back, hot.
 //
-// A function that returns and a call of go_exit come to the same place, ends(), while the goroutine is still
+// A function that returns and a call of go_exit come to the same place, end(), while the goroutine is still
 // whole: deferred calls may park, launch, defer, and call go_exit themselves, which goes on with those
-// that are left. Each is taken off the list before it is called.
+// that are left. Each is taken off the list before it is called. A return that has nothing of that to do takes a shorter way.
 #include <goroutine/go.h>
 
 #include <stdlib.h>
@@ -15,6 +15,7 @@
 #include "sched/sched.h"
 #include "sched/scope.h"
 #include "sched/section.h"
+#include "sched/switch.h"
 
 /* POSIX asks for four rounds of destructors, which may set values again. */
 #define DESTROY_ROUNDS 4
@@ -117,6 +118,7 @@ GO_EXPORT int go_set_local(go_key key, void *value)
             return -12; /* ENOMEM */
         memset(locals + gp->run.local_count, 0,
                (count - gp->run.local_count) * sizeof *locals);
+        g_untidy(gp);
         gp->run.locals = locals;
         gp->run.local_count = count;
     }
@@ -167,6 +169,7 @@ void goroutine_clean_up(struct g *gp)
             destroy_locals(gp);
     }
     scope_leave_all(gp);
+    g_tidy(gp);
 }
 
 static noinline void end_specially(struct m *mp, struct g *gp)
@@ -185,26 +188,42 @@ static noinline void end_specially(struct m *mp, struct g *gp)
     }
 }
 
-_Noreturn static void end(struct g *gp)
+/* In a section; gp is tidy. */
+_Noreturn static noinline void end_tidy(struct m *mp, struct g *gp)
 {
-    if (unlikely(gp->run.defers || gp->run.locals || gp->run.entered))
-        goroutine_clean_up(gp);
     if (unlikely(gp->run.block_depth > 0))
         fatal("goroutine ended between go_block_enter and go_block_leave");
-    struct m *mp = section_enter();
     if (unlikely(load_relaxed(&gp->flags) & (G_LOCKED | G_MAIN | G_SYSTEM)))
         end_specially(mp, gp);
     /* Before the scope lets go of those who wait for it: go_count is right then. */
     bump_owner(&mp->p->ended, 1);
     if (unlikely(gp->scope != NULL))
         scope_end(mp, gp);
+    end_into_new(mp, gp);
     park_for_ever(mp, gp);
+}
+
+_Noreturn static noinline void end(struct g *gp)
+{
+    if (load_relaxed(&gp->flags) & G_UNTIDY)
+        goroutine_clean_up(gp);
+    end_tidy(section_enter(), gp);
 }
 
 /* goroutine_entry comes here when the function has returned. */
 _Noreturn void goroutine_return(void)
 {
-    end(m_self()->cur);
+    struct m *mp = section_enter();
+    struct g *gp = mp->cur;
+    if (likely(load_relaxed(&gp->flags) == 0 && !gp->scope)) {
+        bump_owner(&mp->p->ended, 1);
+        end_into_new(mp, gp);
+        park_for_ever(mp, gp);
+    }
+    if (likely((load_relaxed(&gp->flags) & G_UNTIDY) == 0))
+        end_tidy(mp, gp);
+    section_leave(mp);
+    end(gp);
 }
 
 GO_EXPORT _Noreturn void go_exit(void)

@@ -31,7 +31,7 @@ enum g_flags {
     G_THREAD = 1 << 1, /* stands for a plain thread: parks on a futex, runs on no M */
     G_MAIN = 1 << 2,   /* goroutine 1, on the stack of the process */
     G_CANARY = 1 << 3, /* its stack has a canary, not a guard: check it at each switch */
-    G_ENDING = 1 << 4, /* its function has returned or called go_exit; deferred calls may run */
+    G_UNTIDY = 1 << 4, /* it has used some of the third line of its G, to be zeroed when it ends: g_tidy */
     G_SYSTEM = 1 << 5, /* the library's own: not counted, not shown */
     G_BLOCKING = 1 << 6, /* between go_block_enter and leave: m.blocking follows it to each M that runs it */
 };
@@ -47,7 +47,7 @@ struct args_record {
  * heap, in the hand of a late waker) always finds a token to compare. 256 bytes on x86-64.
  *
  * The second part is a union, because the captured arguments are dead once the function has begun, and
- * nothing of `run` is alive before.
+ * nothing of `run` is alive before. (But what the third line has is 0 unless there are arguments in it: see g_tidy.)
  */
 struct g {
     uint32_t stack_args;     /* bytes of stack arguments, a multiple of 16; constant once queued */
@@ -72,8 +72,15 @@ struct g {
             } args;
         } start;
         struct {
-            /* A wait touches the first two cache lines of a G, and no more. */
-            struct timer timer;       /* of go_sleep, and of waits with a deadline */
+            /* A launch with two arguments at most, its end, and a wait without a deadline touch the first two cache lines of
+             * a G, and no more. */
+            union {
+                struct timer timer;   /* of go_sleep, and of waits with a deadline */
+                struct {
+                    _Atomic int64_t timer_when;
+                    struct stack *stack; /* NULL for main and plain threads; where the timer has no `fire`: timer_set_wait */
+                };
+            };
             void *sp;                 /* saved context; valid while on_cpu is 0 and not running */
             int64_t wait_since;       /* coarse time of parking */
             _Atomic uint32_t on_cpu;  /* 1 from being picked until its context is saved: release by the
@@ -82,14 +89,14 @@ struct g {
             _Atomic bool cancellable; /* the present wait; itself, before the token */
             uint32_t block_depth;     /* go_block_enter minus go_block_leave; itself */
 
-            struct stack *stack;      /* NULL for main and plain threads */
+            /* From here to `shield`: 0 unless G_UNTIDY is set. */
             uint32_t lock_count;      /* go_lock_thread minus go_unlock_thread; itself */
             uint32_t local_count;
             struct deferred *defers;  /* itself */
             void **locals;            /* itself */
             struct scope_entry *entered; /* go_scope_enter without leave, the last one first; itself */
-            _Atomic uint32_t wake;    /* plain threads: the futex they sleep on */
             _Atomic uint32_t shield;  /* go_shield_begin minus go_shield_end; itself, read by cancellers */
+            _Atomic uint32_t wake;    /* plain threads: the futex they sleep on */
             struct m *locked_m;       /* under G_LOCKED */
             _Atomic int64_t wait_until; /* when `timer` shall end the wait; itself, before timer.ticket */
 
@@ -106,7 +113,9 @@ _Static_assert(offsetof(struct go_launch, site) == LAUNCH_SITE, "g_offsets.h");
 _Static_assert(offsetof(struct go_site, integer_regs) == SITE_INTEGER_REGS, "g_offsets.h");
 _Static_assert(offsetof(struct g, start.timer_when) == offsetof(struct g, run.timer.when),
                "the armed state of a timer survives the change from start to run and back");
-_Static_assert(offsetof(struct g, run.stack) == 2 * CACHE_LINE, "what a wait touches");
+_Static_assert(offsetof(struct g, run.stack) == offsetof(struct g, run.timer.fire), "where nobody looks for it");
+_Static_assert(offsetof(struct g, run.lock_count) == 2 * CACHE_LINE, "what a wait touches");
+_Static_assert(offsetof(struct g, start.args.regs.integer) >= 2 * CACHE_LINE, "what a launch touches");
 #ifdef __x86_64__
 _Static_assert(sizeof(struct g) == 256, "ten million queued launches are counted in these bytes");
 #endif
@@ -114,21 +123,37 @@ _Static_assert(sizeof(struct g) == 256, "ten million queued launches are counted
 /* What stood for a plain thread, whose end is not counted. Any thread. */
 void g_free_thread(struct g *gp);
 
-/* Makes gp, fresh from g_alloc, a running one, as yet without a stack of its own. */
-static always_inline void g_init_run(struct g *gp)
+/* By itself, before it uses any of these. */
+static always_inline void g_untidy(struct g *gp)
 {
-    gp->run.stack = NULL;
-    store_relaxed(&gp->run.timer.ticket, 0); /* it was an argument, which a late time_up must not take for a ticket */
-    gp->run.wait_since = 0; /* so was this, which the figures take for the beginning of a wait */
-    store_relaxed(&gp->run.on_cpu, 1);
+    store_relaxed(&gp->flags, load_relaxed(&gp->flags) | G_UNTIDY);
+}
+
+/* It has ended, or these were arguments. */
+static always_inline void g_tidy(struct g *gp)
+{
     gp->run.lock_count = 0;
-    gp->run.block_depth = 0;
     gp->run.local_count = 0;
     gp->run.defers = NULL;
     gp->run.locals = NULL;
     gp->run.entered = NULL;
-    store_relaxed(&gp->run.wake, 0);
     store_relaxed(&gp->run.shield, 0);
+}
+
+static inline bool g_is_tidy(const struct g *gp)
+{
+    return gp->run.lock_count == 0 && gp->run.local_count == 0 && !gp->run.defers && !gp->run.locals && !gp->run.entered &&
+           load_relaxed(&gp->run.shield) == 0;
+}
+
+/* Makes gp, fresh from g_alloc and tidy, a running one. `stack` may be NULL. */
+static always_inline void g_init_run(struct g *gp, struct stack *stack)
+{
+    gp->run.stack = stack;
+    store_relaxed(&gp->run.timer.ticket, 0); /* it was an argument, which a late time_up must not take for a ticket */
+    gp->run.wait_since = 0; /* so was this, which the figures take for the beginning of a wait */
+    store_relaxed(&gp->run.on_cpu, 1);
+    gp->run.block_depth = 0;
 }
 
 /* Records for stack arguments. In a section. */

@@ -20,7 +20,9 @@ static always_inline struct g *g_alloc(struct m *mp)
     if (unlikely(!pp || !pp->gfree))
         return g_alloc_slow(mp);
     struct g *gp = pp->gfree;
-    pp->gfree = gp->link;
+    struct g *next = gp->link;
+    prefetch(next, 2 * CACHE_LINE);
+    pp->gfree = next;
     pp->gfree_count--;
     return gp;
 }
@@ -29,7 +31,7 @@ static always_inline struct g *g_alloc(struct m *mp)
 static always_inline void g_free(struct m *mp, struct g *gp)
 {
     struct p *pp = mp->p;
-    check(load_relaxed(&gp->run.timer.when) == 0);
+    check(load_relaxed(&gp->run.timer.when) == 0 && g_is_tidy(gp));
     store_relaxed(&gp->status, G_DEAD);
     gp->link = pp->gfree;
     pp->gfree = gp;

@@ -236,14 +236,16 @@ void (*newproc_begin(struct g *gp, struct arch_args *regs, void *words))(void)
     struct m *mp = m_self();
     void (*fn)(void) = gp->start.fn;
     struct args_record *record = NULL;
-    if (likely(gp->stack_args == 0))
+    if (likely(gp->stack_args == 0)) {
         copy_registers(regs, &gp->start.args.regs, gp->site);
-    else
+        if (gp->site->integer_regs > 2)
+            g_tidy(gp);
+    } else {
         record = gp->start.args.record;
+    }
 
     struct stack *s = mp->starting;
-    g_init_run(gp);
-    gp->run.stack = s;
+    g_init_run(gp, s);
     if (HAVE_TSAN || HAVE_ASAN)
         gp->run.fiber = mp->starting_fiber;
     if (unlikely(s->flags & STACK_CANARY))

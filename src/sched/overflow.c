@@ -88,7 +88,7 @@ static void on_fault(int signo, siginfo_t *info, void *context)
 {
     struct m *mp = m_self();
     struct g *gp = mp->cur;
-    /* The user's code or the library's, perhaps about to park: but one that has not begun has its arguments where its
+    /* The user's code or the library's, perhaps about to park: but one that has not begun has its function where its
      * stack would be. */
     if (info->si_code > 0 && gp && !mp->on_g0 && !(load_relaxed(&gp->flags) & G_THREAD) &&
         load_relaxed(&gp->status) != G_NEW && is_overflow(gp, info, ARCH_SIGNAL_SP(context))) {

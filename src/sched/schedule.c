@@ -345,21 +345,6 @@ _Noreturn void park_for_ever(struct m *mp, struct g *gp)
         hook_end(mp, gp);
     store_relaxed(&gp->status, G_DEAD);
     struct g *next = pick_next(pp);
-#if !HAVE_TSAN && !HAVE_ASAN
-    /* The commonest case by far: a new one takes over this very stack, hot as it is. */
-    struct stack *s = gp->run.stack;
-    if (likely(next && load_relaxed(&next->status) == G_NEW && s &&
-               s->class == next->stack_class &&
-               !(load_relaxed(&gp->flags) & (G_LOCKED | G_CANARY)))) {
-        bump_owner(&pp->tick, 1);
-        prefetch(pp->ring[(load_relaxed(&pp->tail) - 1) % RUNQ_SIZE], 2 * CACHE_LINE); /* probably the one after it */
-        g_free(mp, gp);
-        mp->prev = NULL;
-        mp->cur = next;
-        mp->starting = s;
-        arch_enter(s->hi, next);
-    }
-#endif
     if (next)
         switch_to(mp, pp, gp, next);
     else

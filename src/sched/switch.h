@@ -2,7 +2,9 @@
 // From one goroutine to the next. The story is told in schedule.c, "Switching".
 #pragma once
 
+#include "sched/debug_hooks.h"
 #include "sched/fiber.h"
+#include "sched/g_cache.h"
 #include "sched/park.h"
 #include "sched/runq.h"
 
@@ -28,6 +30,42 @@ static always_inline struct g *pick_next(struct p *pp)
         return NULL;
     struct g *gp = runq_pop_next(pp);
     return gp ? gp : runq_pop_local(pp);
+}
+
+/*
+ * gp, which runs here, has ended, and in the commonest case by far a new goroutine takes over its very stack, hot as it is. Returns, with
+ * nothing done, in any other. No call is made before the last line, so that who comes here with nothing in hand saves no
+ * registers for nobody.
+ */
+static always_inline void end_into_new(struct m *mp, struct g *gp)
+{
+    struct p *pp = mp->p;
+    struct stack *s = gp->run.stack;
+    if (HAVE_TSAN || HAVE_ASAN || unlikely(load_relaxed(&debug_hooks)) || unlikely(pp->until_fair == 0) ||
+        unlikely(pp->gfree_count >= G_CACHE_MOST - 1) || unlikely(load_relaxed(&gp->flags) & (G_LOCKED | G_CANARY | G_MAIN)))
+        return;
+    if (load_relaxed(&pp->timers.next) != TIME_NEVER &&
+        (load_relaxed(&pp->poll) || load_relaxed(&pp->tick) % TIMER_LOOK == 0))
+        return;
+    uint32_t tail = load_relaxed(&pp->tail);
+    struct g *next = load_relaxed(&pp->runnext);
+    bool first = next != NULL;
+    if (!first && likely(load_relaxed(&pp->head) != tail))
+        next = pp->ring[--tail % RUNQ_SIZE];
+    if (unlikely(!next) || load_relaxed(&next->status) != G_NEW || unlikely(s->class != next->stack_class))
+        return;
+    if (first)
+        store_relaxed(&pp->runnext, NULL);
+    else
+        store_relaxed(&pp->tail, tail);
+    prefetch(pp->ring[(tail - 1) % RUNQ_SIZE], 2 * CACHE_LINE); /* probably the one after it */
+    pp->until_fair--;
+    bump_owner(&pp->tick, 1);
+    g_free(mp, gp);
+    mp->prev = NULL;
+    mp->cur = next;
+    mp->starting = s;
+    arch_enter(s->hi, next);
 }
 
 /* Waits until the M that parked gp has left its stack; see "One wake-up". */

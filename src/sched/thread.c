@@ -138,7 +138,8 @@ void foreign_adopt(void)
         fatal("out of memory: no room for what stands for a thread");
     *mp = (struct m){ .attention = ATTN_FOREIGN, .tid = os_gettid() };
     struct g *gp = g_alloc(mp);
-    g_init_run(gp);
+    g_init_run(gp, NULL);
+    store_relaxed(&gp->run.wake, 0);
     gp->site = NULL;
     gp->name = NULL;
     gp->scope = NULL;
@@ -166,6 +167,7 @@ GO_EXPORT void go_lock_thread(void)
     struct m *mp = section_enter();
     struct g *gp = mp->cur;
     if (mp->p && gp->run.lock_count++ == 0) {
+        g_untidy(gp);
         gp->run.locked_m = mp;
         mp->locked_g = gp;
         store_relaxed(&gp->flags, load_relaxed(&gp->flags) | G_LOCKED);

@@ -222,6 +222,7 @@ GO_EXPORT int go_cancelled(void)
 GO_EXPORT void go_shield_begin(void)
 {
     struct m *mp = section_enter();
+    g_untidy(mp->cur);
     bump_owner(&mp->cur->run.shield, 1);
     section_leave(mp);
 }
@@ -255,6 +256,7 @@ GO_EXPORT void go_scope_enter(go_scope *s)
     if (gp->scope)
         scope_part(gp);
     scope_count_in(s, "go_scope_enter");
+    g_untidy(gp);
     gp->run.entered = e;
     gp->scope = s;
     scope_join(gp);

@@ -14,6 +14,9 @@
 
 #include "test.h"
 
+#include "sched/g.h"
+#include "sched/section.h"
+
 static go_waitgroup running;
 static char trace[200];
 
@@ -201,6 +204,75 @@ TEST(locals_are_each_goroutines_own_and_destroyed)
     CHECK_EQ(go_set_local(key_b, &key_b), 0);
     CHECK(go_local(key_b) == &key_b);
     CHECK_EQ(go_set_local(key_b, NULL), 0);
+}
+
+static go_scope *entered;
+
+static void done(void *wg)
+{
+    go_waitgroup_done(wg);
+}
+
+static void finds_nothing(void)
+{
+    struct m *mp = section_enter();
+    CHECK(g_is_tidy(mp->cur));
+    section_leave(mp);
+}
+
+static void has_arguments(long a, long b, long c, long d, long e, long f, double g, double h, double i, double j, double k, double l,
+                          double m, double n)
+{
+    finds_nothing();
+    CHECK_EQ(a + b + c + d + e + f, -6);
+    CHECK(g + h + i + j + k + l + m + n == 36);
+    go_waitgroup_done(&running);
+}
+
+static void has_none(void)
+{
+    finds_nothing();
+    go_waitgroup_done(&running);
+}
+
+static void leaves_all_behind(int which)
+{
+    int error = 0;
+    go_waitgroup_add(&running, 1);
+    if (which & 1)
+        go_shield_begin();
+    if (which & 2)
+        error |= go_defer(done, &running);
+    else
+        go_waitgroup_done(&running);
+    if (which & 4)
+        error |= go_set_local(key_b, &running);
+    if (which & 8)
+        go_scope_enter(entered);
+    if (which & 16)
+        go_lock_thread();
+    CHECK_EQ(error, 0);
+    go_waitgroup_done(&running);
+}
+
+/* What one goroutine leaves behind, and its arguments, another one does not find, though it may have the same G. */
+TEST(each_goroutine_begins_with_nothing)
+{
+    key_b = go_key_new(NULL);
+    entered = go_scope_open();
+    for (int which = 0; which < 32; which++) {
+        go_waitgroup_add(&running, 50);
+        for (int i = 0; i < 50; i++)
+            go(leaves_all_behind, which);
+        go_waitgroup_wait(&running);
+        go_waitgroup_add(&running, 100);
+        for (int i = 0; i < 50; i++) {
+            go(has_arguments, -1, -1, -1, -1, -1, -1, 1, 2, 3, 4, 5, 6, 7, 8);
+            go(has_none);
+        }
+        go_waitgroup_wait(&running);
+    }
+    CHECK_EQ(go_scope_close(entered), 0);
 }
 
 #define IDS 1000

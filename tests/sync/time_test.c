@@ -445,47 +445,10 @@ CHILD(received)
     chan_recv(c, NULL);
 }
 
-/*
- * A goroutine's own timer is in its G, and a late firing finds there what the G's next goroutine has put in its place. Here this
- * is done while it sleeps.
- */
+/* A goroutine's own timer is in its G, and a late firing finds there what the G's next goroutine has put in its place: what stands
+ * where its ticket was claims nothing, also if it looks like one. */
 static struct g *sleeper;
-static int trapped;
 
-static void another_ones_argument(struct m *mp, struct timer *t)
-{
-    __atomic_fetch_add(&trapped, 1, __ATOMIC_SEQ_CST);
-    wait_time_up(mp, t, os_now());
-}
-
-static void sleeps_until_told(int *rounds, go_waitgroup *wg)
-{
-    struct m *mp = section_enter();
-    __atomic_store_n(&sleeper, mp->cur, __ATOMIC_SEQ_CST);
-    section_leave(mp);
-    while (get(rounds) > 0)
-        go_sleep(GO_MILLISECOND / 10);
-    go_waitgroup_done(wg);
-}
-
-TEST(a_late_time_up_follows_nothing_in_the_g)
-{
-    int rounds = 1;
-    go_waitgroup wg = { 0 };
-    go_waitgroup_add(&wg, 1);
-    go(sleeps_until_told, &rounds, &wg);
-    while (!__atomic_load_n(&sleeper, __ATOMIC_SEQ_CST))
-        go_yield();
-    for (int i = 0; i < 100; i++) {
-        __atomic_store_n(&sleeper->run.timer.fire, another_ones_argument, __ATOMIC_SEQ_CST);
-        go_sleep(GO_MILLISECOND / 10);
-    }
-    __atomic_store_n(&rounds, 0, __ATOMIC_SEQ_CST);
-    go_waitgroup_wait(&wg);
-    CHECK_EQ(trapped, 0);
-}
-
-/* And what is found in place of its ticket claims nothing, also if it looks like one. */
 static void waits_for_a_value(uint64_t a, uint64_t b, uint64_t c, uint64_t d, chan(int) values, chan(bool) done)
 {
     struct m *mp = section_enter();
