@@ -35,7 +35,7 @@ struct m {
     bool first;                 /* the process's first thread; constant */
     struct g *locked_g;         /* runs this G only; itself */
     int fired;                  /* timers since it last slept; itself */
-    struct p *woken_by;         /* whose launch woke it, while spinning */
+    struct p *woken_by;         /* for whose work it was woken, while spinning */
     uint32_t id;
     int tid;
 

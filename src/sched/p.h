@@ -65,7 +65,8 @@ struct p {
     /* sysmon's own notes. */
     uint64_t seen_tick;
     bool seen_waiting; /* the ring was not empty */
-    int64_t seen_when;
+    int64_t seen_when; /* 0: it was idle */
+    int64_t seen_waking; /* when wake_skip was last 0 */
 
     struct g *ring[RUNQ_SIZE] __attribute__((aligned(CACHE_LINE))); /* owner */
 } __attribute__((aligned(CACHE_LINE)));

@@ -144,8 +144,11 @@ static always_inline void switch_done(struct m *mp)
 void ready(struct m *mp, struct g *gp);
 
 /* One more M that looks for work, if a P is idle and nobody looks already: false if not. If it finds nothing,
- * woken_by, whose owner the caller is, or NULL, shall know. */
+ * woken_by, for whose work it is woken, or NULL, shall know. */
 bool wake_spinning(struct p *woken_by);
+
+/* wake_idle's, when it is time to. */
+void wake_for_launch(struct p *pp);
 
 /* Work waits on pp's ring that others could do: wakes one if one is idle. In a section. */
 static always_inline void wake_idle(struct p *pp)
@@ -160,7 +163,7 @@ static always_inline void wake_idle(struct p *pp)
     if (likely(skip > 0))
         store_relaxed(&pp->wake_skip, skip - 1); /* of what was read: it may be 0 by now */
     else
-        wake_spinning(pp);
+        wake_for_launch(pp);
 }
 
 /* Lets a seizer have its turn, who may take the P along. On g0 an M stays in its section for as long as it looks for work. */
@@ -194,7 +197,7 @@ void theft_judge(struct p *pp);
  * all that were stolen along, and true is returned when it runs again: in the section of m_self(). */
 bool theft_undo(struct m *mp, struct p *owner);
 
-/* by's launch has woken an M that found nothing; see "Wake-ups that find nothing" in schedule.c. */
+/* An M was woken for by's work and found nothing; see "Wake-ups that find nothing" in schedule.c. */
 void woken_in_vain(struct p *by);
 
 /* --- handoff.c --- */

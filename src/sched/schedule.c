@@ -73,9 +73,10 @@
 //
 // A program that launches a goroutine and waits for it, again and again, has an idle P and a launch each
 // time, and the thread woken finds that the goroutine has run. So whoever was woken and found nothing says so
-// in the waking P's wake_backoff, and after n such failures in a row that P's next 2^n launches wake nobody. The
-// first theft that was worth it ends that, at once (or the next one does, if this one's 0 is lost beside the P's own counting down).
-// sysmon wakes a thread when work does wait, so that the loss is bounded by its period.
+// in the waking P's wake_backoff, and after n such failures in a row that P's next 2^n launches wake nobody. A theft that was worth
+// it ends that, at once (or the next one does, if this one's 0 is lost beside the P's own counting down), and halves n: one that
+// only looked so, because some thread lost its processor, does not cost n failures more. sysmon ends it, too, after a while, or
+// when goroutines run for long there; and it wakes a thread when work does wait, so that the loss is bounded by its period.
 //
 // "Many timers"
 //
@@ -254,11 +255,15 @@ bool wake_spinning(struct p *woken_by)
         atomic_fetch_sub_explicit(&sched.spinning, 1, memory_order_relaxed);
         return false;
     }
-    if (woken_by) {
-        uint32_t backoff = load_relaxed(&woken_by->wake_backoff);
-        store_relaxed(&woken_by->wake_skip, backoff ? 1u << backoff : 0);
-    }
-    return m_start(idle, true, woken_by);
+    return m_start(idle, true, idle == woken_by ? NULL : woken_by);
+}
+
+noinline void wake_for_launch(struct p *pp)
+{
+    uint32_t backoff = load_relaxed(&pp->wake_backoff);
+    store_relaxed(&pp->wake_skip, backoff ? 1u << backoff : 0);
+    if (!wake_spinning(pp))
+        store_relaxed(&pp->wake_skip, 0);
 }
 
 void ready(struct m *mp, struct g *gp)

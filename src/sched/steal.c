@@ -11,7 +11,7 @@
 // and their channels bring along from the other core, and saves the victim tens of nanoseconds. Nobody can see beforehand
 // how long a goroutine will run, so it is seen afterwards: when the thief's P has nothing more to do, the theft is judged
 // by how long it lasted. One that was worth nothing is a failure as in "Wake-ups that find nothing" (schedule.c), and
-// for a while, twice as long each time, nobody touches that P's ring, nor is kept awake by it. If it stands still
+// for a while, twice as long each time, nobody touches that P's ring, nor is kept awake by it. If goroutines run for long there
 // meanwhile, sysmon ends the while.
 //
 // Sometimes it is seen at once: the stolen goroutine's first deed is to use a channel that is biased to the P it comes from
@@ -40,7 +40,7 @@
 #define SHY_FIRST 50000          /* ns */
 #define SHY_SHIFTS 10
 #define SHY_UNSEIZED 500000 /* ns */
-#define BACKOFF_MAX 16
+#define BACKOFF_MAX 20
 
 /* Half of vp's ring to pp's; returns the last one. The caller owns both. */
 static struct g *steal_half(struct p *pp, struct p *vp)
@@ -74,7 +74,7 @@ void woken_in_vain(struct p *by)
 /* by's wake-ups are worth it. */
 static void wake_again(struct p *by)
 {
-    store_relaxed(&by->wake_backoff, 0);
+    store_relaxed(&by->wake_backoff, load_relaxed(&by->wake_backoff) / 2);
     store_relaxed(&by->wake_skip, 0);
 }
 

@@ -43,7 +43,9 @@
 #define GIVE_UP_THREADS (1000 * MILLISECOND)
 #define TIMER_LATE (200 * MICROSECOND) /* more than who sleeps until it oversleeps: "Many timers" in schedule.c */
 #define SYSMON_STACK (128u << 10) /* it may have to print a report */
+#define SILENCE_MOST (50 * MILLISECOND)
 #define SHY_MOST (200 * MICROSECOND)
+#define LONG_RUN (2 * MICROSECOND)
 
 static _Atomic uint32_t word;    /* futex: changes when sysmon shall look */
 static _Atomic bool dozing;      /* in a long rest, or for ever, all Ps idle; under sched.lock */
@@ -108,6 +110,25 @@ static bool global_stuck(void)
     return stuck;
 }
 
+/*
+ * What has been found of pp, that its launches wake others in vain and thefts from it are worth nothing, is not true for ever: the
+ * first is tried again after a while, and of goroutines that run for long now, so many times as since the last look, neither is
+ * true.
+ */
+static void see_silence(struct p *pp, uint64_t tick, int64_t now)
+{
+    int64_t runs = (int64_t)(tick - pp->seen_tick), since = now - pp->seen_when;
+    bool silent = load_relaxed(&pp->wake_skip) > 0;
+    bool runs_long = pp->seen_when != 0 && runq_length(pp) > 0 && since > SHY_MOST && since > runs * LONG_RUN;
+    bool ends = runs_long || now - pp->seen_waking > SILENCE_MOST;
+    if (runs_long)
+        store_relaxed(&pp->shy_until, 0);
+    if (silent && ends)
+        store_relaxed(&pp->wake_skip, 0);
+    if (!silent || ends)
+        pp->seen_waking = now;
+}
+
 /* True if it had to act. */
 static bool look_at(struct p *pp, int64_t now)
 {
@@ -117,14 +138,16 @@ static bool look_at(struct p *pp, int64_t now)
         store_relaxed(&pp->poll, true);
     if (!mp) {
         pp->seen_waiting = false;
+        pp->seen_when = 0;
         return false;
     }
+    see_silence(pp, tick, now);
     /* A queue that is there at two looks is not about to be done with, however fast this P switches; but it may be that
      * thieves do not help ("Thefts that are worth nothing" in steal.c). */
     bool shy = now < load_relaxed(&pp->shy_until);
     bool waiting = runq_length(pp) > 0 && !shy;
     if (waiting && pp->seen_waiting)
-        wake_spinning(NULL);
+        wake_spinning(pp);
     pp->seen_waiting = waiting;
     if (tick != pp->seen_tick || pp->seen_when == 0) {
         pp->seen_tick = tick;
@@ -138,8 +161,6 @@ static bool look_at(struct p *pp, int64_t now)
         return take_from(pp, mp);
     if (!waits || (shy && now - pp->seen_when < SHY_MOST))
         return false;
-    if (shy)
-        store_relaxed(&pp->shy_until, 0);
     if (wake_spinning(NULL))
         return true;
     if (!slice_over || load_relaxed(&sched.idle_p_count) > 0)

@@ -307,12 +307,12 @@ TEST(work_spreads_over_all_ps)
  * with preempt=0 there is no other way for two to run at once. */
 static atomic_int at_once, both;
 
-static void works_in_small_steps(void)
+static void works_in_steps(int steps, int size)
 {
-    for (int i = 0; i < 2000000 && !atomic_load(&both); i++) {
+    for (int i = 0; i < steps && !atomic_load(&both); i++) {
         if (atomic_fetch_add(&at_once, 1) > 0)
             atomic_store(&both, 1);
-        for (int j = 0; j < 300; j++)
+        for (int j = 0; j < size; j++)
             __asm__ volatile("");
         atomic_fetch_sub(&at_once, 1);
         go_yield();
@@ -338,7 +338,7 @@ CHILD(other_p_helps)
     } while (!alone_for_a_while());
     go_waitgroup_add(&running, 4);
     for (int i = 0; i < 4; i++)
-        go(works_in_small_steps);
+        go(works_in_steps, 2000000, 300);
     go_waitgroup_wait(&running);
     puts(both ? "both" : "one");
 }
@@ -346,6 +346,26 @@ CHILD(other_p_helps)
 TEST(idle_ps_help_those_that_switch_fast)
 {
     struct test_result r = test_run_child("other_p_helps", "GOMAXPROCS=2", "GODEBUG=preempt=0", NULL);
+    CHECK_STR(r.output, "both\n");
+}
+
+/* What was learnt is forgotten when goroutines run for long, though no one of them for so long that it is a hog. */
+CHILD(other_p_was_of_no_use)
+{
+    struct m *mp = section_enter();
+    store_relaxed(&mp->p->shy_until, TIME_NEVER);
+    store_relaxed(&mp->p->wake_skip, 1u << 30);
+    section_leave(mp);
+    go_waitgroup_add(&running, 4);
+    for (int i = 0; i < 4; i++)
+        go(works_in_steps, 100000, 20000);
+    go_waitgroup_wait(&running);
+    puts(both ? "both" : "one");
+}
+
+TEST(idle_ps_help_those_that_now_run_for_long)
+{
+    struct test_result r = test_run_child("other_p_was_of_no_use", "GOMAXPROCS=2", "GODEBUG=preempt=0", NULL);
     CHECK_STR(r.output, "both\n");
 }
 
@@ -467,6 +487,35 @@ static void switches(void)
         go_yield();
     }
     go_waitgroup_done(&running);
+}
+
+/* It has lasted for so long, in which ten goroutines ran. */
+static void judge_theft(int64_t lasted, bool worth)
+{
+    static struct p thief;
+    static struct p victim;
+    theft_begin(&thief, &victim);
+    thief.theft_when -= lasted;
+    store_relaxed(&thief.tick, load_relaxed(&thief.tick) + 10);
+    store_relaxed(&victim.wake_backoff, 6);
+    store_relaxed(&victim.wake_skip, 64);
+    store_relaxed(&victim.shy, 3);
+    theft_judge(&thief);
+    CHECK_EQ(load_relaxed(&victim.wake_backoff), worth ? 3u : 7u);
+    CHECK_EQ(load_relaxed(&victim.wake_skip), worth ? 0u : 64u);
+    CHECK_EQ(load_relaxed(&victim.shy), worth ? 0u : 4u);
+    CHECK_EQ(load_relaxed(&victim.shy_until) > 0, !worth);
+    store_relaxed(&victim.shy_until, 0);
+}
+
+/* "Thefts that are worth nothing", and what follows from it for "Wake-ups that find nothing". */
+TEST(a_theft_is_judged_when_it_is_over)
+{
+#ifdef __SANITIZE_THREAD__
+    SKIP("all thefts are worth it there");
+#endif
+    judge_theft(-1000000000, false);
+    judge_theft(1000000000, true);
 }
 
 /* "Thefts that are worth nothing": a goroutine goes back to the P it was stolen from, if that switches. */
