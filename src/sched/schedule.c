@@ -255,6 +255,7 @@ bool wake_spinning(struct p *woken_by)
         atomic_fetch_sub_explicit(&sched.spinning, 1, memory_order_relaxed);
         return false;
     }
+    /* For sysmon, whose look may be out of date, it can be woken_by's own, which has become idle. */
     return m_start(idle, true, idle == woken_by ? NULL : woken_by);
 }
 

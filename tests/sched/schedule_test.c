@@ -329,6 +329,15 @@ static bool alone_for_a_while(void)
     return skip >= 64 && load_relaxed(&sched.spinning) == 0 && load_relaxed(&sched.idle_p_count) == 1;
 }
 
+static void four_work_in_steps(int steps, int size)
+{
+    go_waitgroup_add(&running, 4);
+    for (int i = 0; i < 4; i++)
+        go(works_in_steps, steps, size);
+    go_waitgroup_wait(&running);
+    puts(both ? "both" : "one");
+}
+
 CHILD(other_p_helps)
 {
     do {
@@ -336,11 +345,7 @@ CHILD(other_p_helps)
         go(adds_one);
         go_waitgroup_wait(&running);
     } while (!alone_for_a_while());
-    go_waitgroup_add(&running, 4);
-    for (int i = 0; i < 4; i++)
-        go(works_in_steps, 2000000, 300);
-    go_waitgroup_wait(&running);
-    puts(both ? "both" : "one");
+    four_work_in_steps(2000000, 300);
 }
 
 TEST(idle_ps_help_those_that_switch_fast)
@@ -356,11 +361,7 @@ CHILD(other_p_was_of_no_use)
     store_relaxed(&mp->p->shy_until, TIME_NEVER);
     store_relaxed(&mp->p->wake_skip, 1u << 30);
     section_leave(mp);
-    go_waitgroup_add(&running, 4);
-    for (int i = 0; i < 4; i++)
-        go(works_in_steps, 100000, 20000);
-    go_waitgroup_wait(&running);
-    puts(both ? "both" : "one");
+    four_work_in_steps(100000, 20000);
 }
 
 TEST(idle_ps_help_those_that_now_run_for_long)
