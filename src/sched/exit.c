@@ -210,20 +210,29 @@ _Noreturn static noinline void end(struct g *gp)
     end_tidy(section_enter(), gp);
 }
 
-/* goroutine_entry comes here when the function has returned. */
-_Noreturn void goroutine_return(void)
+_Noreturn static noinline void return_slow(void)
 {
     struct m *mp = section_enter();
     struct g *gp = mp->cur;
-    if (likely(load_relaxed(&gp->flags) == 0 && !gp->scope)) {
-        bump_owner(&mp->p->ended, 1);
-        end_into_new(mp, gp);
-        park_for_ever(mp, gp);
-    }
-    if (likely((load_relaxed(&gp->flags) & G_UNTIDY) == 0))
+    if ((load_relaxed(&gp->flags) & G_UNTIDY) == 0)
         end_tidy(mp, gp);
     section_leave(mp);
     end(gp);
+}
+
+/* goroutine_entry comes here when the function has returned. As "The short ways" in newproc.c. */
+_Noreturn void goroutine_return(void)
+{
+    struct m *mp = m_self();
+    if (likely(section_enter_quick(mp))) {
+        struct g *gp = mp->cur;
+        if (likely(load_relaxed(&gp->flags) == 0) && likely(!gp->scope)) {
+            bump_owner(&mp->p->ended, 1);
+            end_into_new(mp, gp);
+            park_for_ever(mp, gp);
+        }
+    }
+    return_slow();
 }
 
 GO_EXPORT _Noreturn void go_exit(void)

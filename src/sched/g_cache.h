@@ -13,12 +13,9 @@
 struct g *g_alloc_slow(struct m *mp);
 void g_give_back(struct p *pp);
 
-/* Never NULL: out of memory is fatal. In a section; mp->p may be NULL. */
-static always_inline struct g *g_alloc(struct m *mp)
+/* From pp's list, which is not empty. Owner. */
+static always_inline struct g *g_alloc_hot(struct p *pp)
 {
-    struct p *pp = mp->p;
-    if (unlikely(!pp || !pp->gfree))
-        return g_alloc_slow(mp);
     struct g *gp = pp->gfree;
     struct g *next = gp->link;
     prefetch(next, 2 * CACHE_LINE);
@@ -27,14 +24,27 @@ static always_inline struct g *g_alloc(struct m *mp)
     return gp;
 }
 
-/* gp's stack must have been taken from it. In a section with a P. */
-static always_inline void g_free(struct m *mp, struct g *gp)
+/* Never NULL: out of memory is fatal. In a section; mp->p may be NULL. */
+static always_inline struct g *g_alloc(struct m *mp)
 {
     struct p *pp = mp->p;
+    return likely(pp && pp->gfree) ? g_alloc_hot(pp) : g_alloc_slow(mp);
+}
+
+/* gp's stack must have been taken from it, and pp's list have room. Owner. */
+static always_inline void g_free_hot(struct p *pp, struct g *gp)
+{
     check(load_relaxed(&gp->run.timer.when) == 0 && g_is_tidy(gp));
     store_relaxed(&gp->status, G_DEAD);
     gp->link = pp->gfree;
     pp->gfree = gp;
-    if (unlikely(++pp->gfree_count >= G_CACHE_MOST))
+    pp->gfree_count++;
+}
+
+/* The same wherever there is room. */
+static always_inline void g_free(struct p *pp, struct g *gp)
+{
+    g_free_hot(pp, gp);
+    if (unlikely(pp->gfree_count >= G_CACHE_MOST))
         g_give_back(pp);
 }

@@ -16,21 +16,30 @@ extern uint32_t runq_limit;
 void runq_overflow(struct p *pp);
 
 /* A guess for those who are not the owner. Without runnext. */
-static inline uint32_t runq_length(const struct p *pp)
+static always_inline uint32_t runq_length(const struct p *pp)
 {
     return load_relaxed(&pp->tail) - load_relaxed(&pp->head);
+}
+
+static always_inline bool runq_has_room(const struct p *pp)
+{
+    return likely(runq_length(pp) < runq_limit);
+}
+
+/* At the end of the ring, which has room. */
+static always_inline void runq_put(struct p *pp, struct g *gp)
+{
+    uint32_t tail = load_relaxed(&pp->tail);
+    pp->ring[tail % RUNQ_SIZE] = gp;
+    store_relaxed(&pp->tail, tail + 1);
 }
 
 /* At the end of the ring. */
 static always_inline void runq_push(struct p *pp, struct g *gp)
 {
-    uint32_t tail = load_relaxed(&pp->tail);
-    if (unlikely(tail - load_relaxed(&pp->head) >= runq_limit)) {
+    if (unlikely(!runq_has_room(pp)))
         runq_overflow(pp);
-        tail = load_relaxed(&pp->tail);
-    }
-    pp->ring[tail % RUNQ_SIZE] = gp;
-    store_relaxed(&pp->tail, tail + 1);
+    runq_put(pp, gp);
 }
 
 static always_inline struct g *runq_pop(struct p *pp)
@@ -52,6 +61,15 @@ static always_inline bool runq_push_next(struct p *pp, struct g *gp)
         return false;
     runq_push(pp, old);
     return true;
+}
+
+/* The same where the ring has room. */
+static always_inline void runq_put_next(struct p *pp, struct g *gp)
+{
+    struct g *old = load_relaxed(&pp->runnext);
+    store_relaxed(&pp->runnext, gp);
+    if (old)
+        runq_put(pp, old);
 }
 
 static always_inline struct g *runq_pop_next(struct p *pp)

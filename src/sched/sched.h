@@ -123,6 +123,17 @@ void park_on_g0(struct m *mp, struct g *gp);
 
 void switch_done_slow(struct m *mp, struct g *prev);
 
+/* When nobody wants to hear of it, and the goroutine that was left has not ended. */
+static always_inline void switch_done_plain(struct m *mp)
+{
+    struct g *prev = mp->prev;
+    if (!prev)
+        return;
+    mp->prev = NULL;
+    /* Pairs with the acquire in claim_stack: the context is saved and nobody is on the stack. */
+    store_release(&prev->run.on_cpu, 0);
+}
+
 /* After each switch, on the new stack. */
 static always_inline void switch_done(struct m *mp)
 {
@@ -134,9 +145,7 @@ static always_inline void switch_done(struct m *mp)
         switch_done_slow(mp, prev);
         return;
     }
-    mp->prev = NULL;
-    /* Pairs with the acquire in claim_stack: the context is saved and nobody is on the stack. */
-    store_release(&prev->run.on_cpu, 0);
+    switch_done_plain(mp);
 }
 
 /* gp's wait is over; the caller has claimed its token, or gp has never run. In a section; mp->p may be
@@ -150,19 +159,26 @@ bool wake_spinning(struct p *woken_by);
 /* wake_idle's, when it is time to. */
 void wake_for_launch(struct p *pp);
 
-/* Work waits on pp's ring that others could do: wakes one if one is idle. In a section. */
-static always_inline void wake_idle(struct p *pp)
+/* Work waits on pp's ring that others could do, and has just been put there: shall wake_for_launch be called for it? In a section. */
+static always_inline bool wake_is_due(struct p *pp)
 {
     if (unlikely(sched.light_fence_missing))
         full_fence(); /* pairs with the idler's fence in go_idle */
     else
         compiler_barrier(); /* pairs with the idler's os_fence_others */
     if (load_relaxed(&sched.idle_p_count) == 0 || load_relaxed(&sched.spinning) != 0)
-        return;
+        return false;
     uint32_t skip = load_relaxed(&pp->wake_skip);
-    if (likely(skip > 0))
-        store_relaxed(&pp->wake_skip, skip - 1); /* of what was read: it may be 0 by now */
-    else
+    if (unlikely(skip == 0))
+        return true;
+    store_relaxed(&pp->wake_skip, skip - 1); /* of what was read: it may be 0 by now */
+    return false;
+}
+
+/* The same, and calls it. */
+static always_inline void wake_idle(struct p *pp)
+{
+    if (wake_is_due(pp))
         wake_for_launch(pp);
 }
 

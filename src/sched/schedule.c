@@ -313,7 +313,7 @@ void switch_done_slow(struct m *mp, struct g *prev)
         return; /* the process's stack, and a G that others know */
     fiber_free(prev->run.fiber);
     stack_put(&mp->p->stacks, prev->run.stack);
-    g_free(mp, prev);
+    g_free(mp->p, prev);
 }
 
 noinline void switch_to_g0(struct m *mp, struct g *gp)

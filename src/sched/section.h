@@ -64,6 +64,15 @@ static always_inline struct m *section_enter(void)
     return mp;
 }
 
+/* The same without a call: false if one is needed. Then, too, and as long as nothing has been touched in the section, section_enter may
+ * follow. */
+static always_inline bool section_enter_quick(struct m *mp)
+{
+    store_relaxed(&mp->in, 1);
+    compiler_barrier(); /* as above */
+    return load_acquire(&mp->attention) == 0;
+}
+
 static always_inline void section_leave(struct m *mp)
 {
     store_release(&mp->in, 0); /* pairs with the acquire in p_seize */

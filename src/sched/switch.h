@@ -61,7 +61,7 @@ static always_inline void end_into_new(struct m *mp, struct g *gp)
     prefetch(pp->ring[(tail - 1) % RUNQ_SIZE], 2 * CACHE_LINE); /* probably the one after it */
     pp->until_fair--;
     bump_owner(&pp->tick, 1);
-    g_free(mp, gp);
+    g_free_hot(pp, gp);
     mp->prev = NULL;
     mp->cur = next;
     mp->starting = s;

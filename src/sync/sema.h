@@ -42,13 +42,19 @@ static inline _Atomic int32_t *atomic_i32(int32_t *p)
     return (_Atomic int32_t *)(void *)p;
 }
 
+/* False if thread_known would have something to do. */
+static always_inline bool thread_is_known(void)
+{
+    return (load_relaxed(&m_self()->attention) & (ATTN_STRANGER | ATTN_DETACHED | ATTN_YIELD)) == 0;
+}
+
 /*
  * As thread_calls, for quick ways of what may park: a goroutine whose P was taken away gets in line, or one that does little
  * else than lock and unlock would run beside its P's others for ever.
  */
 static always_inline void thread_known(void)
 {
-    if (unlikely((load_relaxed(&m_self()->attention) & (ATTN_STRANGER | ATTN_DETACHED | ATTN_YIELD)) != 0))
+    if (unlikely(!thread_is_known()))
         section_leave(section_enter());
 }
 

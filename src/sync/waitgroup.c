@@ -11,19 +11,16 @@ static inline _Atomic uint64_t *state_of(go_waitgroup *wg)
     return (_Atomic uint64_t *)(void *)&wg->state;
 }
 
-GO_EXPORT void go_waitgroup_add(go_waitgroup *wg, int n)
+/* n has made it `state`, and that is not the commonest case: misuse, or the last one has come. */
+static noinline void counted(go_waitgroup *wg, int n, uint64_t state)
 {
-    thread_known();
-    uint64_t delta = (uint64_t)(uint32_t)n << 32;
-    /* Release: pairs with the acquire of wait; acquire: the last one passes on what the others have released. */
-    uint64_t state = atomic_fetch_add_explicit(state_of(wg), delta, memory_order_acq_rel) + delta;
     int32_t count = (int32_t)(state >> 32);
     uint32_t waiters = (uint32_t)state;
-    if (unlikely(count < 0))
+    if (count < 0)
         fatal("sync: negative WaitGroup counter");
-    if (unlikely(waiters != 0 && n > 0 && count == n))
+    if (waiters != 0 && n > 0 && count == n)
         fatal("sync: WaitGroup misuse: Add called concurrently with Wait");
-    if (count > 0 || waiters == 0)
+    if (waiters == 0)
         return;
     /* They all wait for this, and nobody may add now: the word is ours. */
     if (unlikely(load_relaxed(state_of(wg)) != state))
@@ -32,6 +29,32 @@ GO_EXPORT void go_waitgroup_add(go_waitgroup *wg, int n)
     struct m *mp = section_enter();
     sema_release(mp, &wg->waiters, waiters);
     section_leave(mp);
+}
+
+/* Whatever makes a call is the last that is done, here and in go_waitgroup_add: a done that is not the last saves no registers. */
+static always_inline void add(go_waitgroup *wg, int n)
+{
+    uint64_t delta = (uint64_t)(uint32_t)n << 32;
+    /* Release: pairs with the acquire of wait; acquire: the last one passes on what the others have released. */
+    uint64_t state = atomic_fetch_add_explicit(state_of(wg), delta, memory_order_acq_rel) + delta;
+    int32_t count = (int32_t)(state >> 32);
+    if (likely(count > 0) && likely((uint32_t)state == 0 || count != n))
+        return;
+    counted(wg, n, state);
+}
+
+static noinline void add_slow(go_waitgroup *wg, int n)
+{
+    thread_known();
+    add(wg, n);
+}
+
+GO_EXPORT void go_waitgroup_add(go_waitgroup *wg, int n)
+{
+    if (likely(thread_is_known()))
+        add(wg, n);
+    else
+        add_slow(wg, n);
 }
 
 GO_EXPORT void go_waitgroup_done(go_waitgroup *wg)
