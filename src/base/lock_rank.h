@@ -7,9 +7,9 @@ enum lock_rank {
     RANK_STOP,   /* maxprocs.c: one change of the set of Ps at a time */
     RANK_P,      /* p.lock: who owns a P. Timers of a seized P fire under it, so nearly all else comes after */
     RANK_TIMER,  /* a public timer */
-    RANK_SCOPE,  /* a scope's members; parent before child */
+    RANK_SCOPE,  /* the members of a scope, one at a time */
     RANK_FD,     /* a descriptor's waiters */
-    RANK_CHILD,  /* the table of children and of signals */
+    RANK_CHILD,  /* the table of signals; the queue of names to look up */
     RANK_CHAN,   /* a channel; several at once in the order of their addresses (select) */
     RANK_SEMA,   /* a bucket of the table of waiters */
     RANK_SCHED,  /* sched.lock: global queue, idle lists, counts of threads */
@@ -17,7 +17,6 @@ enum lock_rank {
     RANK_STACK,  /* a central list of stacks */
     RANK_LOCALS, /* the table of keys for goroutine-local storage */
     RANK_LEAF,   /* anything that takes no other lock */
-    RANK_COUNT,
 };
 
 #define RANK_MANY (1u << RANK_SCOPE | 1u << RANK_CHAN)

@@ -10,7 +10,6 @@
 #include <goroutine/time.h>
 
 #include <string.h>
-#include <sys/socket.h>
 
 #include "debug/page.h"
 #include "debug/traceback.h"
@@ -32,11 +31,11 @@ static void write_group(struct report *r, const struct group *g, int64_t now)
     out_f(o, "{\"count\":%lu,\"state\":\"", g->count);
     group_state(o, g, 0, now);
     out_str(o, "\",\"name\":\"");
-    out_escaped(o, g->name, false);
+    out_escaped(o, g->name);
     out_str(o, "\",\"origin\":\"");
     if (g->site) {
         out_f(o, "created by %s at ", g->site->function);
-        out_escaped(o, g->site->file, false);
+        out_escaped(o, g->site->file);
         out_f(o, ":%u", g->site->line);
     } else {
         out_str(o, "main");
@@ -54,7 +53,7 @@ static void write_group(struct report *r, const struct group *g, int64_t now)
             out_str(o, "?");
         if (q && q->file) {
             out_str(o, "  ");
-            out_escaped(o, q->file, false);
+            out_escaped(o, q->file);
             out_f(o, ":%u", q->line);
         }
         out_str(o, "\"");

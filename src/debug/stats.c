@@ -37,8 +37,6 @@ static void fill(void *arg)
     s->foreign_threads = (int)sched.foreign;
     lock_release(&sched.lock);
     s->goroutines = (uint64_t)g_count();
-    if (load_relaxed(&main_g.run.on_cpu) || main_g.run.sp)
-        count_state(&main_g, s);
     g_for_each(count_state, s);
     s->hand_offs = load_relaxed(&sched.hand_offs);
     uint32_t count = load_acquire(&sched.p_count);

@@ -45,7 +45,7 @@ struct symbols {
 
 #define SYMBOLS_MOST 16384 /* different addresses in one report; a power of two */
 
-/* What the process has mapped now. False if there is no memory or no /proc. */
+/* What the process has mapped now. False if there is no memory; without /proc nothing will be found. */
 bool symbols_open(struct symbols *s);
 
 /* Asks for pc; the answer is complete after symbols_resolve. NULL when there are too many. */

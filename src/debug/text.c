@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "debug/text.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "os/linux/syscall.h"
@@ -126,18 +125,11 @@ void out_f(struct out *o, const char *format, ...)
     va_end(args);
 }
 
-void out_escaped(struct out *o, const char *text, bool html)
+void out_escaped(struct out *o, const char *text)
 {
     for (; text && *text; text++) {
         unsigned char c = (unsigned char)*text;
-        if (html) {
-            if (c == '<')
-                out_str(o, "&lt;");
-            else if (c == '&')
-                out_str(o, "&amp;");
-            else
-                out_bytes(o, text, 1);
-        } else if (c == '"' || c == '\\') {
+        if (c == '"' || c == '\\') {
             char pair[2] = { '\\', (char)c };
             out_bytes(o, pair, 2);
         } else if (c < ' ') {

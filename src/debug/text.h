@@ -29,7 +29,7 @@ void out_flush(struct out *o);
 void out_f(struct out *o, const char *format, ...);
 
 /* Text as part of a JSON string, or, if html, of a page. */
-void out_escaped(struct out *o, const char *text, bool html);
+void out_escaped(struct out *o, const char *text);
 
 /* --- memory --- */
 

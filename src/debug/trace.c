@@ -101,7 +101,6 @@ struct trace {
     uint64_t flows;
     bool full, first;
     int result, fd;
-    bool stopped;
 };
 
 /* A goroutine of the timeline. */
@@ -197,8 +196,6 @@ static void copy_all(struct m *mp, void *arg)
     }
     struct copy *alive = &t->procs[t->proc_count];
     alive->births = (void *)(t->arena.base + t->arena.used);
-    if (main_g.run.sp || load_relaxed(&main_g.run.on_cpu))
-        copy_g(&main_g, t);
     g_for_each(copy_g, t);
     if (stopped)
         t->to_time = t->from_time + (int64_t)((double)(stopped - t->from) * (double)(t->to_time - t->from_time) /
@@ -242,7 +239,7 @@ static void label(struct trace *t, const struct person *p)
     struct out *o = &t->out;
     const struct symbol *q = p->fn ? symbols_add(&t->symbols, (uintptr_t)p->fn) : NULL;
     if (p->name[0])
-        out_escaped(o, p->name, false);
+        out_escaped(o, p->name);
     else if (p->id == 1)
         out_str(o, "main");
     else if (q && q->function)
@@ -302,7 +299,7 @@ static void slice(struct trace *t, uint32_t proc, uint64_t until, uint8_t left)
         out_f(&t->out, "\",\"args\":{\"goroutine\":%lu", p->id);
         if (p->site) {
             out_f(&t->out, ",\"created by\":\"%s at ", p->site->function);
-            out_escaped(&t->out, p->site->file, false);
+            out_escaped(&t->out, p->site->file);
             out_f(&t->out, ":%u\"", p->site->line);
         }
         out_f(&t->out, ",\"then\":\"%s\"}}", left_text(left));

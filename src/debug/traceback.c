@@ -177,13 +177,10 @@ READS_OTHERS static noinline void list_one(struct g *gp, void *arg)
         return;
     }
     add_id(g, gp->id, gp->creator, status == G_WAITING ? gp->run.wait_since : 0);
-    l->count++;
 }
 
 void listing_take(struct listing *l)
 {
-    if (load_relaxed(&main_g.run.on_cpu) || main_g.run.sp)
-        list_one(&main_g, l);
     g_for_each(list_one, l);
 }
 

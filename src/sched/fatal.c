@@ -17,7 +17,6 @@ void (*quit_handler)(int);
 struct report {
     const char *format;
     va_list args;
-    bool traceback;
 };
 
 static _Atomic int reporter; /* thread id of whoever reports, or 0 */
@@ -58,7 +57,7 @@ static void report(void *arg)
         n = (int)sizeof text - 2;
     text[n++] = '\n';
     os_write(2, text, (size_t)n);
-    if (r->traceback && options.traceback != TRACEBACK_NONE) {
+    if (options.traceback != TRACEBACK_NONE) {
         os_write(2, "\n", 1);
         traceback_write(2, !options.traceback_given || options.traceback != TRACEBACK_SINGLE);
     }
@@ -71,7 +70,7 @@ _Noreturn void fatal_v(const char *format, va_list args)
         fatal_forked();
     thread_make_known();
     become_reporter();
-    struct report r = { .format = format, .traceback = true };
+    struct report r = { .format = format };
     va_copy(r.args, args);
     system_stack_call(report, &r);
     die();

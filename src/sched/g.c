@@ -200,6 +200,8 @@ void args_put(struct m *mp, void *args, size_t size)
 
 void g_for_each(void (*visit)(struct g *, void *), void *arg)
 {
+    if (load_relaxed(&main_g.run.on_cpu) || main_g.run.sp)
+        visit(&main_g, arg);
     struct slab *slab = load_acquire(&central.slabs);
     for (; slab; slab = slab->next)
         for (uint32_t i = 1; i < load_relaxed(&slab->used); i++)

@@ -12,8 +12,8 @@
 // any other, also on other threads; only its stack is never freed.
 #include <goroutine/go.h>
 
+#include <errno.h>
 #include <pthread.h>
-#include <stdlib.h>
 
 #include "base/options.h"
 #include "sched/debug_hooks.h"
@@ -44,6 +44,7 @@ static void after_fork_in_child(void)
 
 static void start(void)
 {
+    int kept = errno; /* the user's: files are opened here that may not be there */
     options_read();
     sched.start_time = os_now();
     store_relaxed(&sched.coarse_now, sched.start_time);
@@ -81,6 +82,7 @@ static void start(void)
         fatal("out of memory: cannot register the fork handler");
     sysmon_start();
     debug_start();
+    errno = kept;
 }
 
 /* The function of the hand-made goroutine. */
@@ -128,12 +130,10 @@ static void main_adopt(void)
     know_main_stack();
     *mp = (struct m){ .attention = sched.light_fence_missing ? ATTN_FENCE : 0,
                       .on_g0 = true,
-                      .first = true,
                       .tid = os_gettid() };
     main_g.run.fiber = fiber_current();
     main_g.run.on_cpu = 1;
     lock_take(&sched.lock);
-    mp->id = sched.m_ids++;
     mp->all = sched.all_ms;
     sched.all_ms = mp;
     sched.m_count++;

@@ -32,11 +32,9 @@ struct m {
     _Atomic bool blocking;      /* its goroutine is between go_block_enter and leave */
     bool spinning;              /* counted in sched.spinning; itself */
     bool ends;                  /* its locked goroutine ended: the thread ends too; itself */
-    bool first;                 /* the process's first thread; constant */
     struct g *locked_g;         /* runs this G only; itself */
     int fired;                  /* timers since it last slept; itself */
     struct p *woken_by;         /* for whose work it was woken, while spinning */
-    uint32_t id;
     int tid;
 
     _Atomic uint32_t wake __attribute__((aligned(CACHE_LINE))); /* futex: 1 when there is news */

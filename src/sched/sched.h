@@ -53,7 +53,6 @@ struct sched {
     struct m *idle_ms;   /* under lock: asleep without a P */
     uint32_t idle_m_count; /* under lock: these, and those that wait for their locked goroutine */
     uint32_t m_count;    /* under lock: threads that run goroutines */
-    uint32_t m_ids;      /* under lock: ever made */
     struct m *all_ms;    /* under lock */
     struct m *free_ms;   /* under lock */
     struct m *timekeeper; /* under lock: the idle M that sleeps until the earliest timer */
@@ -82,7 +81,7 @@ struct sched {
 };
 
 extern struct sched sched;
-extern struct g main_g; /* goroutine 1; of no slab, so g_for_each does not know it */
+extern struct g main_g; /* goroutine 1; of no slab */
 
 /* Ids 1 … 15 make the first batch, of which main takes the first. */
 #define ID_BATCH 16
@@ -98,8 +97,6 @@ struct m *thread_adopt(void);
 struct m *m_new(void);
 /* Starts the thread of mp, whose next_p is set; 0 or -errno. On a system stack. */
 int m_start_thread(struct m *mp);
-/* Sets up the calling thread's signal stack. */
-void signal_stack_set(struct m *mp);
 
 /* --- system_stack.c --- */
 
@@ -234,7 +231,7 @@ static inline bool p_in_section(const struct p *pp)
     const struct m *mp = load_acquire(&pp->m); /* pairs with the release in p_attach: mp may be new. Its memory stays an M's */
     return mp && load_relaxed(&mp->in) != 0;
 }
-/* Takes the P away from the M that has seized pp->m: the caller becomes the one to hand it on. */
+/* Takes the P away from pp->m, which the caller has seized: the caller becomes the one to hand it on. */
 void p_take_away(struct p *pp);
 /* Gives a P that nobody has to an M, or makes it idle. May make a thread: on a system stack. */
 void p_hand_off(struct p *pp);

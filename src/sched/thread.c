@@ -2,7 +2,6 @@
 // Threads: making Ms, plain threads that call the library, and goroutines that care which thread they are on.
 #include <goroutine/go.h>
 
-#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -40,7 +39,6 @@ struct m *m_new(void)
     memset(&mp->spinning, 0, sizeof *mp - offsetof(struct m, spinning));
     mp->on_g0 = true;
     lock_take(&sched.lock);
-    mp->id = sched.m_ids++;
     mp->all = sched.all_ms;
     sched.all_ms = mp;
     sched.m_count++;

@@ -9,7 +9,6 @@
     _(WAIT_RESOLVE, "name lookup")                                                                 \
     _(WAIT_IO, "IO wait")                                                                          \
     _(WAIT_FOREVER, "select (no cases)")                                                           \
-    _(WAIT_WORLD, "GOMAXPROCS updated")                                                            \
     _(WAIT_MUTEX, "sync.Mutex.Lock")                                                               \
     _(WAIT_RWMUTEX_RLOCK, "sync.RWMutex.RLock")                                                    \
     _(WAIT_RWMUTEX_LOCK, "sync.RWMutex.Lock")                                                      \

@@ -3,6 +3,7 @@
 // test: procs=2
 #include <goroutine.h>
 
+#include <errno.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -18,6 +19,20 @@
 CHILD(prints_maxprocs)
 {
     printf("%d\n", go_maxprocs(0));
+}
+
+CHILD(first_call)
+{
+    errno = 4711;
+    go_id();
+    printf("%d\n", errno);
+}
+
+TEST(the_first_call_leaves_errno_alone)
+{
+    CHECK_STR(test_run_child("first_call", NULL).output, "4711\n");
+    CHECK_STR(test_run_child("first_call", "GOMAXPROCS=", NULL).output, "4711\n");
+    CHECK_STR(test_run_child("first_call", "GODEBUG=guard=mprotect", NULL).output, "4711\n");
 }
 
 CHILD(one_cpu)
