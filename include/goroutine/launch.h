@@ -44,11 +44,16 @@
  *
  * The number of pieces between the commas bounds the registers.
  *
+ * On x86-64 a long double comes back on the x87's stack, and whoever calls such a function takes it off there: the call that the
+ * compiler sees must put one there, and the goroutine's bottom frame must take the real one off.
+ *
  * Limits
  * - A function that does not return is launched by its name, if it is declared so by the keyword _Noreturn: go(f, …). Through
  *   pointers to it (&f, c ? f : g), and with Clang if it has the attribute noreturn instead, as exit has, the compiler
  *   drops the code behind the statement. Launch a function that calls it.
- * - Vectors of more than 16 bytes (__m256 and the like), and structures of nothing else, must be passed by pointer.
+ * - Vectors of more than 16 bytes (__m256 and the like), and structures of nothing else, must be passed by pointer. As a result they
+ *   are refused, as is what else comes back in memory.
+ * - Functions of another calling convention (ms_abi and the like) cannot be launched; nothing notices it.
  * - On AArch64 structures of more than 16 bytes must be passed by pointer, too: the ABI would pass a pointer into the
  *   caller's frame. This is checked for each argument, hence there a literal with several fields needs parentheses.
  */
@@ -78,6 +83,7 @@ struct go_site {
 	unsigned char integer_regs; /* upper bound on the integer argument registers in use: x86-64 0 to 6, AArch64 0 to 8 */
 	unsigned char vector_regs;  /* upper bound on the vector argument registers in use, 0 to 8 */
 	unsigned char limit;        /* enum go_limit */
+	unsigned char x87_results;  /* registers of the x87 stack in which the result comes, 0 to 2; then integer_regs is above 2 */
 };
 
 /* What go_launch.limit is. */
@@ -248,22 +254,44 @@ static inline __attribute__((__always_inline__)) const struct go_launch *go_laun
 #define GO_QUIET_END_
 #endif
 
+#define GO_IS_(type, other) __builtin_types_compatible_p(type, other)
+#if __LDBL_MANT_DIG__ != 64
+#define GO_X87_RESULTS_(type) 0
+#elif defined(__clang__)
+#define GO_X87_RESULTS_(type) (GO_IS_(type, long double) ? 1 : GO_IS_(type, _Complex long double) ? 2 : 0)
+#else
+#define GO_X87_RESULTS_(type) \
+	(GO_IS_(type, long double) || GO_IS_(type, _Float64x)                       ? 1 \
+		: GO_IS_(type, _Complex long double) || GO_IS_(type, _Complex _Float64x) ? 2 \
+											  : 0)
+#endif
+/* What is larger than 16 bytes comes back in memory, but for complex numbers in two registers. */
+#ifdef __x86_64__
+#define GO_TWO_REGISTERS_(type) (GO_X87_RESULTS_(type) == 2)
+#else
+#define GO_TWO_REGISTERS_(type) GO_IS_(type, _Complex long double)
+#endif
+
 #define GO_SITE_(n, fn, list, ...) \
 	__extension__({ \
 		GO_QUIET_BEGIN_ \
 		typedef __typeof__((fn)list) go_result_; \
-		_Static_assert(__builtin_classify_type(*__builtin_choose_expr( \
-				__builtin_types_compatible_p(go_result_, void), (int *)0, (go_result_ *)0)) < 12, \
+		typedef __typeof__(*__builtin_choose_expr( \
+			__builtin_types_compatible_p(go_result_, void), (int *)0, (go_result_ *)0)) go_value_; \
+		_Static_assert(__builtin_classify_type(*(go_value_ *)0) < 12 || __builtin_classify_type(*(go_value_ *)0) > 16, \
 			"go: the function returns a structure or union by value; its result would have no place"); \
+		_Static_assert(sizeof(go_value_) <= 16 || GO_TWO_REGISTERS_(go_value_), \
+			"go: the function returns its value in memory; its result would have no place"); \
 		static const struct go_site go_site_ = \
-			{ __FILE__, __func__, __LINE__, GO_DEMAND_(n, list, __VA_ARGS__), GO_LIMIT_KIND_ }; \
+			{ __FILE__, __func__, __LINE__, GO_DEMAND_(n, list, __VA_ARGS__), GO_LIMIT_KIND_, GO_X87_RESULTS_(go_value_) }; \
 		GO_QUIET_END_ \
 		&go_site_; \
 	})
 
 #ifdef __x86_64__
 /* An argument takes two registers at most (__int128, _Complex double, a structure of 16 bytes). */
-#define GO_DEMAND_(n, list, ...) (n) ? GO_STACK_BYTES_(n, list) : 0, (n) < 3 ? 2 * (n) : 6, (n) < 4 ? 2 * (n) : 8
+#define GO_DEMAND_(n, list, ...) \
+	(n) ? GO_STACK_BYTES_(n, list) : 0, (n) < 3 && GO_X87_RESULTS_(go_value_) == 0 ? 2 * (n) : 6, (n) < 4 ? 2 * (n) : 8
 #ifdef __clang__
 /* A scalar converts to _Bool, and that is better than the ellipsis. */
 short go_scalars_(...) __attribute__((__overloadable__));

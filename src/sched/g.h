@@ -27,7 +27,7 @@ struct m;
 enum g_status { G_DEAD, G_NEW, G_RUNNABLE, G_RUNNING, G_WAITING };
 
 enum g_flags {
-    G_LOCKED = 1 << 0, /* lock_thread: runs only on run.locked_m */
+    G_LOCKED = 1 << 0, /* go_lock_thread: runs only on run.locked_m */
     G_THREAD = 1 << 1, /* stands for a plain thread: parks on a futex, runs on no M */
     G_MAIN = 1 << 2,   /* goroutine 1, on the stack of the process */
     G_CANARY = 1 << 3, /* its stack has a canary, not a guard: check it at each switch */
@@ -111,6 +111,7 @@ _Static_assert(offsetof(struct g, stack_args) == G_STACK_ARGS, "g_offsets.h");
 _Static_assert(offsetof(struct g, site) == G_SITE, "g_offsets.h");
 _Static_assert(offsetof(struct go_launch, site) == LAUNCH_SITE, "g_offsets.h");
 _Static_assert(offsetof(struct go_site, integer_regs) == SITE_INTEGER_REGS, "g_offsets.h");
+_Static_assert(offsetof(struct go_site, x87_results) == SITE_X87_RESULTS, "g_offsets.h");
 _Static_assert(offsetof(struct g, start.timer_when) == offsetof(struct g, run.timer.when),
                "the armed state of a timer survives the change from start to run and back");
 _Static_assert(offsetof(struct g, run.stack) == offsetof(struct g, run.timer.fire), "where nobody looks for it");
@@ -150,7 +151,7 @@ static inline bool g_is_tidy(const struct g *gp)
 static always_inline void g_init_run(struct g *gp, struct stack *stack)
 {
     gp->run.stack = stack;
-    store_relaxed(&gp->run.timer.ticket, 0); /* it was an argument, which a late time_up must not take for a ticket */
+    store_relaxed(&gp->run.timer.ticket, 0); /* it was an argument, which a late wait_time_up must not take for a ticket */
     gp->run.wait_since = 0; /* so was this, which the figures take for the beginning of a wait */
     store_relaxed(&gp->run.on_cpu, 1);
     gp->run.block_depth = 0;
@@ -160,7 +161,7 @@ static always_inline void g_init_run(struct g *gp, struct stack *stack)
 void *args_get(struct m *mp, size_t size);
 void args_put(struct m *mp, void *args, size_t size);
 
-/* Calls visit for every G there ever was, dead ones included. */
+/* Calls visit for main, once it is a goroutine, and then for every G there ever was, dead ones included. */
 void g_for_each(void (*visit)(struct g *, void *), void *arg);
 
 /* pp's free Gs and records go where others find them. Owner; on a system stack. */

@@ -2,6 +2,7 @@
 // The go statement: when what is evaluated, what may be launched and from where, options, and misuse.
 #include <goroutine.h>
 
+#include <fenv.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -255,6 +256,48 @@ TEST(launching_null_is_fatal)
     CHECK_CONTAINS(r.output, "fatal error: go of nil func value\n");
     CHECK_CONTAINS(r.output, "goroutine 1 [running]:");
     CHECK(!strstr(r.output, "went on"));
+}
+
+static long double halve(long double x)
+{
+    go_waitgroup_done(&running);
+    return x / 2;
+}
+
+static _Complex long double turn(long double x, int n, const char *why)
+{
+    for (int i = 0; i < n; i++)
+        go_yield();
+    go_waitgroup_done(&running);
+    return x * 1.0iL + (long double)why[0];
+}
+
+static long double gives_up(void)
+{
+    go_waitgroup_done(&running);
+    go_exit();
+}
+
+/* Of the x87's eight registers, in which it comes, none is left in use or taken away. */
+TEST(long_double_results_are_discarded)
+{
+    volatile long double one = 1;
+    for (int i = 0; i < 10; i++) {
+        feclearexcept(FE_ALL_EXCEPT);
+        go_waitgroup_add(&running, 40);
+        for (int j = 0; j < 10; j++) {
+            go(halve, one);
+            go(turn, one, j, "why");
+            go(gives_up);
+        }
+        CHECK(one + one == 2);
+        for (int j = 0; j < 10; j++)
+            go(halve, one);
+        CHECK_EQ(fetestexcept(FE_INVALID), 0);
+        go_waitgroup_wait(&running);
+        CHECK(one + (one + (one + (one + (one + (one + (one + one)))))) == 8);
+        CHECK_EQ(fetestexcept(FE_INVALID), 0);
+    }
 }
 
 static void by_value(int n)

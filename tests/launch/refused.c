@@ -10,6 +10,8 @@ union either { long l; double d; };
 struct pair returns_pair(int n);
 union either returns_union(void);
 _Complex double returns_complex(int n);
+long double returns_long_double(void);
+_Complex long double returns_large_complex(int n);
 __extension__ __int128 returns_int128(void);
 void takes_int(int n);
 void takes_pair(struct pair p);
@@ -30,6 +32,8 @@ void use(struct pair p, struct other o, const go_options *options, go_scope *sco
     go(takes_none);
     go(takes_format, "%d", 1);
     go(returns_complex, 1);
+    go(returns_long_double);
+    go(returns_large_complex, 1);
     go(returns_int128);
     go_with(*options, takes_int, 1);
     go_scope_go(scope, takes_int, 1);
@@ -77,6 +81,10 @@ void use(struct pair p, struct other o, const go_options *options, go_scope *sco
     go_scope_go(scope, returns_pair, 1); /* says: returns a structure or union by value */
 #elif CASE == 22
     go_with(*options, takes_pair, o); /* says: incompatible type */
+#elif CASE == 23
+    typedef long wide __attribute__((vector_size(64)));
+    wide (*returns_wide)(void) = (wide (*)(void))(void *)v;
+    go(returns_wide); /* says: returns its value in memory */
 #else
 #error "that is all"
 #endif

@@ -38,11 +38,29 @@ go_newproc_capture:
 	movaps	%xmm5, VECTOR(5)(%rsp)
 	movaps	%xmm6, VECTOR(6)(%rsp)
 	movaps	%xmm7, VECTOR(7)(%rsp)
+	cmpb	$0, SITE_X87_RESULTS(%rax)
+	jne	2f
 1:	movq	%r10, %rdi
 	movq	%rsp, %rsi
 	leaq	(ARGS_SIZE + 16)(%rsp), %rdx
 	call	newproc
 	addq	$(ARGS_SIZE + 8), %rsp
+	.cfi_remember_state
+	.cfi_adjust_cfa_offset -(ARGS_SIZE + 8)
+	ret
+	.cfi_restore_state
+// The caller takes a result off the x87's stack.
+2:	movq	%rax, ARGS_SIZE(%rsp)
+	movq	%r10, %rdi
+	movq	%rsp, %rsi
+	leaq	(ARGS_SIZE + 16)(%rsp), %rdx
+	call	newproc
+	movq	ARGS_SIZE(%rsp), %rax
+	fldz
+	cmpb	$2, SITE_X87_RESULTS(%rax)
+	jne	3f
+	fldz
+3:	addq	$(ARGS_SIZE + 8), %rsp
 	.cfi_adjust_cfa_offset -(ARGS_SIZE + 8)
 	ret
 	.cfi_endproc
@@ -83,11 +101,25 @@ goroutine_entry:
 	movaps	VECTOR(5)(%rsp), %xmm5
 	movaps	VECTOR(6)(%rsp), %xmm6
 	movaps	VECTOR(7)(%rsp), %xmm7
+	cmpb	$0, SITE_X87_RESULTS(%rax)
+	jne	2f
 1:	movq	%rbp, %rsp
 	xorl	%ebp, %ebp			// for those who walk frame pointers
 	movl	$8, %eax			// a variadic function saves the vector registers
 	call	*%r11
 	call	goroutine_return
+	ud2
+// Its result would stay on the x87's stack, which has room for eight.
+2:	movq	%rbp, %rsp
+	xorl	%ebp, %ebp
+	movl	$8, %eax
+	call	*%r11
+	fstp	%st(0)
+	movq	G_SITE(%rbx), %rax
+	cmpb	$2, SITE_X87_RESULTS(%rax)
+	jne	3f
+	fstp	%st(0)
+3:	call	goroutine_return
 	ud2
 	.cfi_endproc
 	.size	goroutine_entry, . - goroutine_entry
