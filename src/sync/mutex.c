@@ -32,7 +32,7 @@
 
 #define LOCKED MUTEX_LOCKED
 #define WOKEN 2u
-#define STARVING 4u
+#define STARVING MUTEX_STARVING
 #define WAITER 8u
 #define WAITERS(state) ((state) / WAITER)
 
@@ -152,7 +152,7 @@ GO_EXPORT bool go_mutex_trylock(go_mutex *m)
     return mutex_trylock(m);
 }
 
-static noinline void unlock_slow(go_mutex *m, uint32_t left)
+noinline void mutex_unlock_waited(go_mutex *m, uint32_t left)
 {
     struct m *mp = section_enter();
     bool yield = mutex_unlock_slow(mp, m, left) && mp->p;
@@ -184,5 +184,5 @@ GO_EXPORT void go_mutex_unlock(go_mutex *m)
     }
     uint32_t left = atomic_fetch_sub_explicit(atomic_u32(&m->state), LOCKED, memory_order_release) - LOCKED;
     if (unlikely(left != 0))
-        unlock_slow(m, left);
+        mutex_unlock_waited(m, left);
 }

@@ -7,11 +7,14 @@
 #include "sync/sema.h"
 
 #define MUTEX_LOCKED 1u
+#define MUTEX_STARVING 4u
 
 void mutex_lock_slow(go_mutex *m, enum wait_reason reason);
 
 /* `left` is the state after the lock was taken off. In a section. True: the caller should let others run. */
 bool mutex_unlock_slow(struct m *mp, go_mutex *m, uint32_t left);
+/* The same outside of a section, and lets others run if they shall. May park. */
+void mutex_unlock_waited(go_mutex *m, uint32_t left);
 
 static always_inline void mutex_lock(go_mutex *m, enum wait_reason reason)
 {
@@ -27,7 +30,7 @@ static always_inline bool mutex_trylock(go_mutex *m)
 {
     /* A mutex in starvation mode, or one that is being handed over, is not free. */
     uint32_t old = load_relaxed(atomic_u32(&m->state));
-    return (old & 5) == 0 &&
+    return (old & (MUTEX_LOCKED | MUTEX_STARVING)) == 0 &&
            atomic_compare_exchange_strong_explicit(atomic_u32(&m->state), &old, old | MUTEX_LOCKED,
                                                    memory_order_acquire, memory_order_relaxed);
 }

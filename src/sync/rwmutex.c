@@ -5,7 +5,8 @@
 //   - readers is the number of those that read or want to, minus WRITER while a writer holds the lock or waits for it.
 //   - `writers` is held by the writer that waits or writes: so there is one at a time.
 //   - departing is, while a writer waits, how many readers it still waits for. It may be below 0 for a
-//     moment, when readers leave between the two steps in which the writer announces itself.
+//     moment, when readers leave between the two steps in which the writer announces itself. It is HELD while a writer
+//     has the lock, so that who unlocks what is not locked in that way is found out, whoever else waits; otherwise 0.
 //
 // A writer that announces itself lets the readers finish that are there already; readers that come
 // later wait until it is done. At its unlock all of these go on before the next writer is let in: neither side starves.
@@ -17,6 +18,7 @@
 #include "sync/mutex.h"
 
 #define WRITER (1 << 30)
+#define HELD (1 << 30)
 
 GO_EXPORT void go_rwmutex_rlock(go_rwmutex *rw)
 {
@@ -42,7 +44,10 @@ static noinline void runlock_slow(go_rwmutex *rw, int32_t left)
     if (left + 1 == 0 || left + 1 == -WRITER)
         fatal("sync: RUnlock of unlocked RWMutex");
     /* Release: what was read is read before the writer writes; acquire: likewise for the last one, who wakes it. */
-    if (atomic_fetch_sub_explicit(atomic_i32(&rw->departing), 1, memory_order_acq_rel) - 1 == 0) {
+    int32_t departing = atomic_fetch_sub_explicit(atomic_i32(&rw->departing), 1, memory_order_acq_rel) - 1;
+    if (unlikely(departing > HELD / 2))
+        fatal("sync: RUnlock of unlocked RWMutex");
+    if (departing == 0) {
         struct m *mp = section_enter();
         sema_release(mp, &rw->writer_waits, 1);
         section_leave(mp);
@@ -65,6 +70,7 @@ GO_EXPORT void go_rwmutex_lock(go_rwmutex *rw)
     if (there != 0 &&
         atomic_fetch_add_explicit(atomic_i32(&rw->departing), there, memory_order_acq_rel) + there != 0)
         sema_acquire(&rw->writer_waits, false, WAIT_RWMUTEX_LOCK);
+    store_relaxed(atomic_i32(&rw->departing), HELD); /* nobody else touches it now */
 }
 
 static void unlock_writers(go_rwmutex *rw)
@@ -72,13 +78,8 @@ static void unlock_writers(go_rwmutex *rw)
     uint32_t *state = &rw->writers.state;
     uint32_t left = atomic_fetch_sub_explicit(atomic_u32(state), MUTEX_LOCKED, memory_order_release) -
                     MUTEX_LOCKED;
-    if (likely(left == 0))
-        return;
-    struct m *mp = section_enter();
-    bool yield = mutex_unlock_slow(mp, &rw->writers, left) && mp->p;
-    section_leave(mp);
-    if (yield)
-        go_yield();
+    if (unlikely(left != 0))
+        mutex_unlock_waited(&rw->writers, left);
 }
 
 GO_EXPORT bool go_rwmutex_trylock(go_rwmutex *rw)
@@ -88,14 +89,19 @@ GO_EXPORT bool go_rwmutex_trylock(go_rwmutex *rw)
         return false;
     int32_t none = 0;
     if (atomic_compare_exchange_strong_explicit(atomic_i32(&rw->readers), &none, -WRITER,
-                                                memory_order_acquire, memory_order_relaxed))
+                                                memory_order_acquire, memory_order_relaxed)) {
+        store_relaxed(atomic_i32(&rw->departing), HELD);
         return true;
+    }
     unlock_writers(rw);
     return false;
 }
 
 GO_EXPORT void go_rwmutex_unlock(go_rwmutex *rw)
 {
+    if (unlikely(load_relaxed(atomic_i32(&rw->departing)) != HELD))
+        fatal("sync: Unlock of unlocked RWMutex");
+    store_relaxed(atomic_i32(&rw->departing), 0);
     /* Release: pairs with the acquire of readers and writers. */
     int32_t waiting = atomic_fetch_add_explicit(atomic_i32(&rw->readers), WRITER, memory_order_release) + WRITER;
     if (unlikely(waiting >= WRITER || waiting < 0))

@@ -176,6 +176,50 @@ CHILD(runlock_twice)
     go_rwmutex_runlock(&rw);
 }
 
+static void reads(go_rwmutex *rw)
+{
+    go_rwmutex_rlock(rw);
+    go_rwmutex_runlock(rw);
+}
+
+static void writes(go_rwmutex *rw)
+{
+    go_rwmutex_lock(rw);
+    go_rwmutex_unlock(rw);
+}
+
+/* Until fn waits. */
+static void beside(void (*fn)(go_rwmutex *), go_rwmutex *rw)
+{
+    go(fn, rw);
+    for (go_statistics s = { 0 }; s.waiting == 0; go_stats(&s))
+        go_yield();
+}
+
+CHILD(runlock_written_while_a_reader_waits)
+{
+    go_rwmutex rw = { 0 };
+    go_rwmutex_lock(&rw);
+    beside(reads, &rw);
+    go_rwmutex_runlock(&rw);
+}
+
+CHILD(runlock_written_by_try)
+{
+    go_rwmutex rw = { 0 };
+    go_rwmutex_trylock(&rw);
+    beside(reads, &rw);
+    go_rwmutex_runlock(&rw);
+}
+
+CHILD(unlock_read_while_a_writer_waits)
+{
+    go_rwmutex rw = { 0 };
+    go_rwmutex_rlock(&rw);
+    beside(writes, &rw);
+    go_rwmutex_unlock(&rw);
+}
+
 CHILD(write_twice)
 {
     go_rwmutex rw = { 0 };
@@ -199,6 +243,9 @@ TEST(misuse_is_fatal)
         { "unlock_read", "fatal error: sync: Unlock of unlocked RWMutex\n" },
         { "runlock_unlocked", "fatal error: sync: RUnlock of unlocked RWMutex\n" },
         { "runlock_written", "fatal error: sync: RUnlock of unlocked RWMutex\n" },
+        { "runlock_written_while_a_reader_waits", "fatal error: sync: RUnlock of unlocked RWMutex\n" },
+        { "runlock_written_by_try", "fatal error: sync: RUnlock of unlocked RWMutex\n" },
+        { "unlock_read_while_a_writer_waits", "fatal error: sync: Unlock of unlocked RWMutex\n" },
         { "runlock_twice", "fatal error: sync: RUnlock of unlocked RWMutex\n" },
         { "write_twice", "[sync.RWMutex.Lock]" },
         { "read_written", "[sync.RWMutex.RLock]" },
