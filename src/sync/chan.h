@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/compiler.h"
 #include "os/lock.h"
+#include "os/os.h"
 #include "sched/park.h"
 #include "sched/section.h"
 
@@ -129,6 +130,8 @@ static always_inline uint32_t chance(struct m *mp)
 {
     static __thread uint32_t own __attribute__((tls_model("initial-exec")));
     uint32_t *state = mp->p ? &mp->p->random : &own;
+    if (unlikely(*state == 0))
+        *state = (uint32_t)os_random(); /* a thread's first: they are not all to choose alike */
     uint32_t x = *state = *state * 1664525 + 1013904223; /* Numerical Recipes' generator */
     x ^= x >> 16;                                        /* its low bits are poor: mix, by Wellons */
     x *= 0x7feb352du;

@@ -554,6 +554,35 @@ TEST(time_limits)
 
 /* --- select3.go: what blocks for ever --- */
 
+static chan(int) offered[3];
+static int taken[3];
+
+static void *takes_one(void *arg)
+{
+    taken[go_select(case_recv(offered[0], NULL), case_recv(offered[1], NULL), case_recv(offered[2], NULL))]++;
+    return arg;
+}
+
+/* Each of many threads chooses once: they do not all choose alike. */
+TEST(threads_choose_at_random)
+{
+    for (int i = 0; i < 3; i++) {
+        offered[i] = chan_make(int, 60);
+        for (int j = 0; j < 60; j++)
+            chan_send(offered[i], j);
+    }
+    for (int i = 0; i < 60; i++) {
+        pthread_t thread;
+        REQUIRE(pthread_create(&thread, NULL, takes_one, NULL) == 0);
+        pthread_join(thread, NULL);
+    }
+    CHECK_EQ(taken[0] + taken[1] + taken[2], 60);
+    for (int i = 0; i < 3; i++) {
+        CHECK(taken[i] > 0); /* it is not, by chance, once in 10^10 runs */
+        chan_unref(offered[i]);
+    }
+}
+
 CHILD(select_nothing)
 {
     go_select();
