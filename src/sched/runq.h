@@ -80,6 +80,14 @@ static always_inline struct g *runq_pop_next(struct p *pp)
     return gp;
 }
 
+/* Several have been made ready one after the other: they run in that order, the last one is not to be the first. */
+static always_inline void runq_keep_order(struct p *pp)
+{
+    struct g *last = runq_pop_next(pp);
+    if (last)
+        runq_push(pp, last);
+}
+
 /* The newest if it has not begun yet; see "Newest first" in schedule.c. */
 static always_inline struct g *runq_pop_unbegun(struct p *pp)
 {

@@ -109,10 +109,8 @@ int timer_run_due(struct m *mp, struct p *pp, int64_t now)
             t->fire(mp, t);
         fired++;
     }
-    /* Those that were late together run in the order of their times: the last one made ready is not to be the first. */
-    struct g *last = fired > 1 ? runq_pop_next(mp->p) : NULL;
-    if (last)
-        runq_push(mp->p, last);
+    if (fired > 1)
+        runq_keep_order(mp->p); /* that of their times */
     return fired;
 }
 

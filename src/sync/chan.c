@@ -15,7 +15,7 @@
 // "Bias"
 //
 // Problem. Two goroutines that talk to each other run on one P nearly always, for that is where the scheduler keeps
-// them. A lock costs them 11 ns for each operation against some 5 ns for all the rest, and protects them from nobody.
+// them. A lock costs them 4 to 11 ns for each operation, by machine, against some 5 ns for all the rest, and protects them from nobody.
 // Rejected. Lock-free queues for the waiters: FIFO with withdrawal in the middle, select and close needs several atomic
 // operations where the lock needs two. Non-atomic operations while the process has one P: the plain threads would have
 // to be stopped when there are more, and two Ps gain nothing.
@@ -519,10 +519,13 @@ GO_EXPORT int go_chan_close_(struct go_channel *c)
     if (!senders_first)
         claim_all(c, &c->sendq, end);
     chan_leave(mp, c);
+    bool several = list && list->next;
     while ((w = list)) {
         list = w->next; /* after ready w is gone */
         ready(mp, w->g);
     }
+    if (several && mp->p)
+        runq_keep_order(mp->p);
     section_leave(mp);
     return 0;
 }

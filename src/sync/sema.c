@@ -25,6 +25,8 @@
 // stack frame while the waker, who holds that lock, looks at it.
 #include "sync/sema.h"
 
+#include "sched/runq.h"
+
 #define BUCKET_BITS 8
 
 static struct sema_bucket table[1 << BUCKET_BITS] = {
@@ -147,11 +149,15 @@ bool sema_wake_locked(struct sema_bucket *b, struct sema_waiter *w, struct sema_
 void sema_ready(struct m *mp, struct sema_woken *woken)
 {
     struct sema_waiter *w = woken->first;
+    uint32_t n = 0;
     while (w) {
         struct sema_waiter *next = w->next; /* w is gone once its owner runs */
         ready(mp, w->gp);
         w = next;
+        n++;
     }
+    if (n > 1 && mp->p)
+        runq_keep_order(mp->p);
 }
 
 void sema_acquire(uint32_t *count, bool first, enum wait_reason reason)

@@ -272,6 +272,64 @@ CHILD(sem_for_ever)
     go_sem_acquire(&s, 1);
 }
 
+#define IN_ORDER 6
+
+static struct {
+    go_sem sem;
+    go_mutex mutex;
+    go_cond cond;
+    chan(int) chan;
+    int came, went, order[IN_ORDER];
+} line;
+
+static void lines_up(char at)
+{
+    int me = line.came++;
+    switch (at) {
+    case 's':
+        go_sem_acquire(&line.sem, 1);
+        break;
+    case 'c':
+        go_mutex_lock(&line.mutex);
+        go_cond_wait(&line.cond, &line.mutex);
+        go_mutex_unlock(&line.mutex);
+        break;
+    default:
+        chan_recv(line.chan, NULL);
+    }
+    line.order[line.went++] = me;
+}
+
+/* Those who are let in together run in the order in which they came. One P, and nobody is taken off it. */
+CHILD(let_in_together)
+{
+    line.chan = chan_make(int, 0);
+    for (const char *at = "scx"; *at; at++) {
+        line.came = line.went = 0;
+        for (int i = 0; i < IN_ORDER; i++)
+            go(lines_up, *at);
+        while (line.came < IN_ORDER)
+            go_yield();
+        if (*at == 's')
+            go_sem_release(&line.sem, IN_ORDER);
+        else if (*at == 'c')
+            go_cond_broadcast(&line.cond);
+        else
+            chan_close(line.chan);
+        while (line.went < IN_ORDER)
+            go_yield();
+        for (int i = 0; i < IN_ORDER; i++)
+            printf("%d", line.order[i]);
+        printf("\n");
+    }
+    chan_unref(line.chan);
+}
+
+TEST(they_run_in_the_order_in_which_they_came)
+{
+    CHECK_STR(test_run_child("let_in_together", "GOMAXPROCS=1", "GODEBUG=preempt=0", NULL).output, "012345\n012345\n012345\n");
+}
+
 CHILD(sem_negative)
 {
     go_sem s = { 0 };
