@@ -161,6 +161,8 @@ struct g *scope_cancel_locked(struct go_scope *top, int cause, int result)
     for (struct go_scope *s = top; s; s = walk(top, s))
         if (load_relaxed(&s->cause) == 0) {
             s->result = s == top ? result : cause;
+            s->armed = false; /* nor does its deadline wake anybody any more */
+            timer_cancel(&s->deadline);
             store_release(&s->cause, cause); /* pairs with the acquire in scope_cause_armed */
         }
     if (unlikely(sched.light_fence_missing))

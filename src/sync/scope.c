@@ -5,15 +5,13 @@
 // and given another deadline; so the timer only makes somebody look: what counts is `armed` and `due`, under the lock.
 #include <goroutine/scope.h>
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include "sched/fatal.h"
 #include "sched/park.h"
 #include "sched/scope.h"
 #include "sched/section.h"
-
-#define ECANCELED 125
-#define ETIMEDOUT 110
 
 static void deadline_fire(struct m *mp, struct timer *t);
 
@@ -97,6 +95,16 @@ static bool is_inside_locked(struct g *gp, struct go_scope *s)
     }
 }
 
+/* The deadline of s or of a scope above it has passed, also if the timer has not been noticed yet: it does not depend on how busy
+ * the Ps are what close returns. scopes.lock held. */
+static bool is_late_locked(const struct go_scope *s)
+{
+    for (; s; s = s->parent)
+        if (s->armed && os_now() >= s->due)
+            return true;
+    return false;
+}
+
 static noinline struct m *wait_for_all_locked(struct m *mp, struct g *gp, struct go_scope *s)
 {
     atomic_fetch_add(&scopes.closers, 1); /* before looking again: see scope_count_out */
@@ -128,6 +136,8 @@ GO_EXPORT int go_scope_close(go_scope *s)
     if (busy)
         mp = wait_for_all_locked(mp, gp, s);
     int result = s->result;
+    if (result == 0 && is_late_locked(s))
+        result = -ETIMEDOUT;
     s->armed = false;
     timer_cancel(&s->deadline);
     unlink_locked(s);
@@ -188,8 +198,8 @@ static void deadline_fire(struct m *mp, struct timer *t)
 GO_EXPORT void go_scope_deadline(go_scope *s, go_time when)
 {
     struct m *mp = section_enter();
-    struct p *pp = mp->p ? mp->p : timer_borrow_p();
     check_open(s, "go_scope_deadline");
+    struct p *pp = mp->p ? mp->p : timer_borrow_p();
     struct g *list = NULL;
     lock_take(&scopes.lock);
     s->armed = false;

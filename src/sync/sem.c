@@ -25,7 +25,7 @@ static inline _Atomic int64_t *state_of(go_sem *s)
 
 GO_EXPORT void go_sem_init(go_sem *s, int64_t n)
 {
-    if (n < 0)
+    if (unlikely(n < 0))
         fatal("sync: negative semaphore count");
     store_relaxed(state_of(s), (n > MOST ? MOST : n) * 2);
 }

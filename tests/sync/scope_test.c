@@ -258,6 +258,23 @@ static void look(int *cancelled)
         go_yield();
 }
 
+/* However late the timer is noticed. */
+TEST(deadline_passed_at_the_close)
+{
+    for (int i = 0; i < 3; i++) {
+        go_scope *s = go_scope_open(), *below;
+        go_time when = go_now() + GO_MILLISECOND;
+        go_scope_deadline(s, when);
+        go_scope_enter(s);
+        below = go_scope_open();
+        go_scope_leave(s);
+        while (go_now() < when)
+            ;
+        CHECK_EQ(go_scope_close(below), -ETIMEDOUT);
+        CHECK_EQ(go_scope_close(s), -ETIMEDOUT);
+    }
+}
+
 TEST(cancelled_tells)
 {
     int r = 0;
@@ -714,6 +731,27 @@ CHILD(close_for_ever)
 }
 
 /* The timers of scopes that were closed are no reason to wait. */
+static void waits_in_vain(go_mutex *m)
+{
+    go_mutex_lock(m); /* not to be cancelled */
+}
+
+/* Who is stuck inside a cancelled scope is not helped by its deadline. */
+CHILD(deadline_of_the_cancelled)
+{
+    go_mutex m = { 0 };
+    go_mutex_lock(&m);
+    go_scope *s = go_scope_open(), *below;
+    go_scope_enter(s);
+    below = go_scope_open();
+    go_scope_leave(s);
+    go_scope_go(s, waits_in_vain, &m);
+    go_scope_deadline(s, go_now() + GO_HOUR);
+    go_scope_deadline(below, go_now() + GO_HOUR);
+    go_scope_cancel(s);
+    go_scope_close(s);
+}
+
 CHILD(deadline_gone)
 {
     go_scope *s = go_scope_open();
@@ -795,6 +833,7 @@ TEST(misuse_is_fatal)
         { "close_twice", "fatal error: go_scope_close: the scope is closed\n" },
         { "shield_end", "fatal error: go_shield_end without go_shield_begin\n" },
         { "close_for_ever", "fatal error: all goroutines are asleep - deadlock!\n" },
+        { "deadline_of_the_cancelled", "fatal error: all goroutines are asleep - deadlock!\n" },
         { "deadline_gone", "fatal error: all goroutines are asleep - deadlock!\n" },
     };
     for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
