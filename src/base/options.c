@@ -12,7 +12,7 @@ struct options options = {
     .huge_pages = true,
     .pidfd = true,
     .runq = 256,
-    .fair_every = 61,
+    .fair_every = 60,
     .slice = 10000000,
 };
 
