@@ -32,9 +32,9 @@ typedef struct go_statistics {
 	int threads;              /* that run goroutines, or could */
 	int idle_threads;         /* of these, asleep */
 	int foreign_threads;      /* plain threads that have called the library and could wake somebody */
-	uint64_t goroutines;      /* alive; the library's own are left out here and below */
+	uint64_t goroutines;      /* alive, without the library's own */
 	uint64_t running, runnable, waiting; /* of these; at slightly different moments */
-	uint64_t launches, ends;
+	uint64_t launches, ends;  /* on Ps, the library's own included; what plain threads launch is not in launches */
 	uint64_t switches;        /* from one goroutine to another */
 	uint64_t steals;          /* of one or more goroutines from another P */
 	uint64_t hand_offs;       /* a P taken from a goroutine that computed for long or blocked its thread */

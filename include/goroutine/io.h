@@ -8,7 +8,9 @@
  *     no SIGPIPE is raised.
  *   - It may park, and may be called from any thread; on a plain thread it blocks.
  *   - A call that has to wait for a descriptor ends with -ECANCELED or -ETIMEDOUT when the caller's scope does, with -ETIMEDOUT when the
- *     descriptor's own deadline passes, and with -EBADF when go_close closes it. Then it has done nothing.
+ *     descriptor's own deadline passes, and with -EBADF when go_close closes it. Then it has done
+ *     nothing, but for those that go on until all is done: part of what go_write and go_writev were given may have gone out; receiving with
+ *     MSG_WAITALL returns what it had; and a connection goes on being made.
  *   - Several goroutines may wait on one descriptor; those who read are served in the order in which they came, as are those
  *     who write.
  *   - Descriptors that a function makes are close-on-exec.
@@ -86,7 +88,7 @@ int go_wait_fd(int fd, short events);
 /*
  * From the time read_by (write_by) on, reads and accepts (writes, connects) of fd return -ETIMEDOUT, also those that wait already
  * and those that could be done at once; 0 means no deadline. It stays until it is set anew or go_close. A descriptor that has had
- * one must be closed by go_close. 0 or -EBADF.
+ * one must be closed by go_close. 0, -EBADF or -ENOMEM.
  */
 int go_fd_deadline(int fd, go_time read_by, go_time write_by);
 

@@ -34,7 +34,7 @@ go_scope *go_scope_open(void);
 /*
  * Waits until all inside, and inside scopes below, have ended, deferred calls included, and those that entered have left; then
  * frees s. The wait cannot be cancelled. Returns what came first: the error of go_scope_fail, -ECANCELED, -ETIMEDOUT; or 0.
- * Closing a scope that one is inside of is fatal. May park; from any thread.
+ * Closing a scope that one is inside of, or that somebody else is closing, is fatal. May park; from any thread.
  */
 int go_scope_close(go_scope *s);
 

@@ -61,7 +61,8 @@ typedef struct go_case {
 /*
  * int go_select(go_case...): runs one of the cases and returns its position, from 0. Without cases, or with none that can
  * ever run, it waits for ever. -EPIPE: a send on a closed channel was chosen that has no ok; -EBADF: a descriptor is
- * bad or was closed meanwhile; -ECANCELED or -ETIMEDOUT from the goroutine's scope: then no case has run. May park; from
+ * bad or was closed meanwhile; -EMFILE, -ENFILE, -ENOMEM, -ENOSPC: one cannot be
+ * waited for; -ECANCELED or -ETIMEDOUT from the goroutine's scope: then no case has run. May park; from
  * any thread. Allocates nothing up to 8 cases.
  */
 #define go_select(...) \

@@ -50,8 +50,8 @@ typedef struct go_sem {
 
 /*
  * A lock that one holds at a time; not the same one has to unlock it. Mostly whoever comes first gets it, but one that has
- * waited for a millisecond gets it next: nobody starves. Unlocking what is not locked is fatal. lock may park; the
- * others never do, but unlock may let others run; from any thread.
+ * waited for a millisecond gets it next: nobody starves. Unlocking what is not locked is fatal. lock may park, and so
+ * may unlock, to let others run; trylock never does; from any thread.
  */
 void go_mutex_lock(go_mutex *m);
 bool go_mutex_trylock(go_mutex *m); /* true if it was free and is now the caller's */
@@ -59,7 +59,8 @@ void go_mutex_unlock(go_mutex *m);
 
 /*
  * A lock that many readers or one writer hold. A writer that waits keeps new readers out, so a reader must not lock again
- * what it holds. Unlocking what is not locked in that way is fatal. rlock and lock may park; from any thread.
+ * what it holds. Unlocking what is not locked in that way is fatal. rlock and lock may park, and so may
+ * unlock, to let others run; from any thread.
  */
 void go_rwmutex_rlock(go_rwmutex *rw);
 bool go_rwmutex_tryrlock(go_rwmutex *rw);
@@ -94,7 +95,7 @@ void go_waitgroup_wait(go_waitgroup *wg);
  */
 void go_once_do(go_once *once, void (*fn)(void *), void *arg);
 
-/* Begins with n, from 0 to 2^62 - 1; without it: with 0. Not while in use. */
+/* Begins with n (2^62 - 1 if it is more; fatal below 0), without this call with 0. Not while in use. */
 void go_sem_init(go_sem *s, int64_t n);
 
 /*
@@ -104,7 +105,7 @@ void go_sem_init(go_sem *s, int64_t n);
  */
 int go_sem_acquire(go_sem *s, int64_t n);
 
-/* Takes n if there is as much and nobody waits: true; or else nothing. Never parks; from any thread. */
+/* Takes n if there is as much and nobody waits: true; or else nothing. A negative n is fatal. Never parks; from any thread. */
 bool go_sem_try_acquire(go_sem *s, int64_t n);
 
 /* Gives n back. Negative n, or more than 2^62 - 1 in all, is fatal. Never parks; from any thread. */

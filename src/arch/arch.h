@@ -19,6 +19,9 @@
 // m_self                 the calling thread's struct m; reads it anew each time, whatever the compiler knows
 // arch_ticks             a counter that grows at a constant rate, the same on all cores, cheaper than the clock
 // arch_pause             in a spin loop
+// arch_syscall6          in arch_syscall.h: a system call; its result or a negative errno
+// arch_unwind_at         a symbol in arch_unwind_from, where fn returns to: for tools/gdb
+// ARCH_SIGNAL_SP         the stack pointer in a signal handler's context
 //
 // A saved context is all on its own stack: its pointer is enough to continue or to unwind it.
 #pragma once

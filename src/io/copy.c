@@ -18,7 +18,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <sys/sendfile.h>
 
 #include "io/op.h"
 #include "sched/sched.h"

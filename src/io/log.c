@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// go_logf: a line in the format of Go's log package, by one write(2).
+// go_logf: a line in the format of Go's log package, nearly always by one write(2).
 //
 // The line is formatted on the system stack, since printf wants more than a small goroutine has. A pipe takes up to
 // PIPE_BUF bytes in one piece and splits what is longer, so the lock, not the system call, is what keeps long lines

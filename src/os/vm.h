@@ -3,18 +3,17 @@
 // Memory from the system. What an operating system must supply:
 //   vm_map       zeroed memory, used only as it is touched, counted against no limit before
 //   vm_guard     ranges that fault on access, without a mapping of their own; -ENOSYS, -EINVAL … if it cannot
-//   vm_unguard   takes such guards away again, those that there are
 //   vm_no_access the same by page protection, which costs two mappings
+//   vm_unguard   takes such guards away again, those that there are
 //   vm_discard   the contents may be lost and the memory used otherwise; reads as zeros; guards stay
 //   vm_populate  as if each page had been touched, for less; false if it cannot
 //   vm_huge      one page fault for 2 MiB, please; vm_no_huge: never more than a page for a touch
-// All may be called on a system stack only, except vm_discard. None touches errno.
+// All may be called on a system stack only. None touches errno but vm_map_limit.
 #pragma once
 
 #include "base/atomic.h"
 #include "base/compiler.h"
 
-#define VM_PAGE_MAX 65536
 #define VM_HUGE (2u << 20)
 
 struct vm_range {

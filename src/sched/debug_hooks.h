@@ -13,7 +13,7 @@ enum debug_hook { HOOK_TRACE = 1 << 0, HOOK_STATS = 1 << 1 };
 extern _Atomic uint8_t debug_hooks;
 
 /* If any of them is set. All in a section, mp->p may be NULL where said, on a goroutine's small stack. */
-void hook_launch(struct m *mp, struct g *gp);  /* gp is about to be queued; perhaps no P */
+void hook_launch(struct m *mp, struct g *gp);  /* gp is about to be queued; with a P */
 void hook_ready(struct m *mp, struct g *gp);   /* gp is about to be made ready; perhaps no P */
 void hook_switch(struct m *mp, struct g *prev); /* from prev (NULL: g0) to mp->cur (NULL: g0) */
 void hook_end(struct m *mp, struct g *gp);     /* gp has ended */

@@ -9,7 +9,8 @@
 
 struct g;
 
-/* Prints "fatal error: …" and the traceback. May be called anywhere but with sched.lock or a p.lock held. */
+/* Prints "fatal error: …" and the traceback. May be called anywhere but with sched.lock held;
+ * with a p.lock held the report waits for that P in vain, and does without it. */
 cold _Noreturn void fatal(const char *format, ...) __attribute__((format(printf, 1, 2)));
 cold _Noreturn void fatal_v(const char *format, va_list args);
 

@@ -13,7 +13,6 @@
 // for ATTN_SEIZED to go and then sees ATTN_DETACHED, which was set before.
 #include "arch/arch.h"
 #include "sched/netpoll.h"
-#include "sched/park.h"
 #include "sched/runq.h"
 #include "sched/sched.h"
 #include "sched/section.h"

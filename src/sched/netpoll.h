@@ -14,7 +14,7 @@
 //
 // A wait for several things (select), the descriptor being one of them:
 //
-//     r = netpoll_check(fd, side, &w);              1 ready · 0 not · -EBADF, -ENOMEM; prepares w
+//     r = netpoll_check(fd, side, &w);              1 ready · 0 not · -EBADF, -ENOMEM, -EMFILE, -ENFILE; prepares w
 //     ticket = wait_arm_cancellable(gp, WAIT_SELECT);
 //     r = netpoll_add(&w, gp, ticket);              0 queued · -EAGAIN look again · -EBADF, -ENOMEM, -ENOSPC,
 //                                                   -EMFILE: not to be waited for
@@ -98,8 +98,7 @@ struct poll_desc {
 
 /* --- one descriptor --- */
 
-/* The record of fd; -EBADF if it cannot be a descriptor's number, -ENOMEM, or why there is no poller (-EMFILE). On any
- * stack. */
+/* The record of fd; -EBADF if it cannot be a descriptor's number, or -ENOMEM. On any stack. */
 int netpoll_begin(int fd, struct poll_desc **d);
 
 static always_inline struct poll_seen netpoll_see(struct poll_desc *d, enum poll_side side)
@@ -164,10 +163,10 @@ int netpoll_set_until(int fd, int64_t read_by, int64_t write_by);
 
 /* --- one of several --- */
 
-/* Prepares w alone, without looking. 0, -EBADF, -ENOMEM. */
+/* Prepares w alone, without looking. 0, -EBADF, -ENOMEM, or why there is no poller (-EMFILE, -ENFILE). */
 int netpoll_prepare(int fd, enum poll_side side, struct netpoll_waiter *w);
 
-/* 1 ready (also: hung up, past its deadline, or a file) · 0 not ready · -EBADF, -ENOMEM. */
+/* 1 ready (also: hung up, past its deadline, or a file) · 0 not ready · as netpoll_prepare. */
 int netpoll_check(int fd, enum poll_side side, struct netpoll_waiter *w);
 int netpoll_add(struct netpoll_waiter *w, struct g *gp, uint64_t ticket);
 void netpoll_remove(struct netpoll_waiter *w);

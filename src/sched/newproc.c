@@ -5,7 +5,7 @@
 //
 // go(fn, args...) is a call of go_newproc with fn's own type (include/goroutine/launch.h). The assembly stub
 // stores the argument registers into a struct arch_args and calls newproc. Here the registers the call can have
-// used are copied into the G, and the stack words behind them; what does not fit goes to a record. When the
+// used are copied into the G; if there are stack words, both go to a record instead. When the
 // goroutine runs for the first time, goroutine_entry calls newproc_begin on the new stack, which copies all that
 // back, and jumps to fn with the registers loaded: fn cannot tell the difference from a call.
 //
@@ -16,7 +16,8 @@
 //
 // What is rare about a launch, or about a beginning, takes a call; and a function that makes calls in its midst saves
 // registers for them at its start, each time. So what is rare is looked for first, in one place, and has a function of its own,
-// compiled from the same text: to that the usual way jumps at once, or it makes no call at all. (12 of 120 instructions.)
+// compiled from the same text: to that the usual way jumps at once, or it makes no call at all. (Of the 400 of a
+// launch, its end and its wait group, that was 50.)
 #include "base/options.h"
 #include "sched/debug_hooks.h"
 #include "sched/fatal.h"

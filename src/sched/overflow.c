@@ -5,8 +5,6 @@
 // anywhere else is none of our business: the handler that was there before gets it, or the default does, as if
 // we were not there.
 #include <signal.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <ucontext.h>
 
 #include "os/vm.h"

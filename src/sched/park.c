@@ -90,7 +90,7 @@ int wait_park_until(struct m *mp, struct g *gp, int64_t when)
     }
     struct timer *t = &gp->run.timer;
     store_relaxed(&gp->run.wait_until, when);
-    /* The wait may have been ended already. Release: pairs with the acquire in wait_time_up. */
+    /* The wait may have been ended already. Release: pairs with the acquire in ticket_due. */
     store_release(&t->ticket, load_relaxed(&gp->token) | TOKEN_ARMED);
     timer_set_wait(mp, t, when);
     park(mp, gp);

@@ -62,7 +62,7 @@
 // the compiler's only, and the idler pays for both with os_fence_others (membarrier), which costs little
 // beside the sleep that follows. The global queue needs no such care: it is looked at for the last time under
 // sched.lock, in the same critical section that makes the P idle, and those who push to it look for idle Ps
-// under that lock.
+// under that lock, or after it.
 //
 // A ring that thieves leave alone for a while ("Thefts that are worth nothing" in steal.c) is left out of the second look; sysmon is the
 // net under it. So is runnext: its owner is about to run it, and idlers that saw it would
@@ -271,7 +271,7 @@ void ready(struct m *mp, struct g *gp)
 {
     if (unlikely(load_relaxed(&gp->flags) & G_THREAD)) {
         store_relaxed(&gp->status, G_RUNNING);
-        store_release(&gp->run.wake, 1); /* pairs with the acquire in wait_park */
+        store_release(&gp->run.wake, 1); /* pairs with the acquire in wait_park_thread */
         os_futex_wake(&gp->run.wake, 1);
         return;
     }
@@ -541,7 +541,7 @@ static void m_sleep(struct m *mp, int64_t when)
             m_sleep_polling(mp);
             return;
         }
-        while (load_acquire(&mp->wake) == 0) /* pairs with the release in m_wake */
+        while (load_acquire(&mp->wake) == 0) /* pairs with the release in m_wake_locked */
             if (!os_futex_wait(&mp->wake, 0, mp->sleeps_until))
                 break;
         lock_take(&sched.lock);

@@ -10,21 +10,22 @@
 //   - Only the M in a section touches the fields of m->p that are marked `owner`.
 //   - Another thread touches them only with p->lock held and p->m == NULL, or after p_seize.
 //   - p->m and m->p change only under p->lock.
-//   - No goroutine is parked, and no user code runs, inside a section.
+//   - A goroutine that is parked is in no section, for that goes with the M; and no user code runs inside one.
 //
 // Problem. The P must be taken from an M at any moment, for its goroutine may compute for ever
 // without a call or sit in a system call (design.md, "Nothing waits for a hog"); and thieves must
 // take work from its queue. Yet launch and yield have 10 ns or so, and one atomic
-// read-modify-write costs nine (measured: compare-and-swap 9 ns, lock and unlock 18).
+// read-modify-write costs much of it (measured: compare-and-swap 2 to 9 ns, lock and unlock 4 to 18, by machine).
 //
 // Rejected: Go's way, a lock-free ring whose owner pops by compare-and-swap: that alone is the whole
-// budget, and it protects the ring only, not caches, timers and counters. A lock per P: 18 ns. Chase
+// budget, and it protects the ring only, not caches, timers and counters. A lock per P: twice that. Chase
 // and Lev's deque: its owner's fence costs as much, and it is last in, first out. Stopping the owner by a
 // signal: a page of code, a system call per theft, and interrupted system calls in user code.
 //
 // The way. The fence moves to the rare side. The owner stores m->in = 1, then loads m->attention;
 // between the two only the compiler is fenced. The other side sets ATTN_SEIZED in m->attention,
-// makes every thread of the process go through a full fence with membarrier(2) (0.2 to 0.6 µs), and then
+// makes every thread of the process go through a full fence with membarrier(2) (0.2 to 0.6 µs; some
+// µs where a virtual machine's other processors must be interrupted), and then
 // waits until it reads m->in == 0. Either the owner's load came after its fence, and it saw the
 // attention and waits; or its store came before, and the other side sees in == 1. The wait is
 // bounded: an M can be put off its processor inside a section, so a thief gives up and tries elsewhere.
@@ -41,7 +42,6 @@
 // fence. GODEBUG=membarrier=0 forces that.
 #pragma once
 
-#include "base/check.h"
 #include "sched/m.h"
 
 struct m *section_enter_slow(void);

@@ -8,7 +8,7 @@
 /* Class k has slots of 2 KiB << k. */
 #define STACK_CLASSES 37
 #define STACK_CLASS_GUARDED 4 /* the first with a guard: slots of 32 KiB, for 16 KiB */
-#define STACK_CLASS_DEFAULT 7 /* 256 KiB */
+#define STACK_CLASS_DEFAULT 7 /* slots of 256 KiB, of which 224 are to use */
 #define STACK_CLASSES_CACHED 12
 #define STACK_CACHE_MOST 32
 

@@ -199,7 +199,7 @@ static void retry_stranded(int64_t now)
     lock_take(&sched.lock);
     pp = load_relaxed(&sched.stranded_ps);
     store_relaxed(&sched.stranded_ps, pp->link);
-    bool hopeless = sched.idle_p_count + 1 >= load_relaxed(&sched.procs);
+    bool hopeless = load_relaxed(&sched.idle_p_count) + 1 >= load_relaxed(&sched.procs);
     int error = sched.thread_error;
     sched.retrying = true;
     lock_release(&sched.lock);
@@ -264,7 +264,7 @@ static bool timers_set(void)
     return false;
 }
 
-/* The same while all Ps are idle; false, at once, when one is not. For ever: without `ns`. */
+/* As rest, while all Ps are idle; false, at once, when one is not. For ever: without `ns`. */
 static bool doze(int64_t ns, bool for_ever)
 {
     lock_take(&sched.lock);

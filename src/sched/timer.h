@@ -19,7 +19,7 @@ struct timer {
     _Atomic int64_t when;                    /* on os_now's clock; 0: not armed */
     void (*fire)(struct m *, struct timer *); /* in a section with a P; must not park */
     _Atomic uint64_t ticket;                 /* fire's own */
-    _Atomic uint32_t home;                   /* id of the P that holds the entry */
+    _Atomic uint32_t home;                   /* id of the P that the entry was put on: a hint */
 };
 
 /* Arms t, which must not be armed. In a section with a P; may run on a goroutine's stack. */
@@ -38,7 +38,7 @@ void wait_time_up(struct m *mp, struct timer *t, int64_t now);
 /* This, too: t will fire within a millisecond or so, and what its goroutine then needs shall be in the cache. */
 void wait_warm(struct timer *t);
 
-/* The same on a P that the caller owns in another way. */
+/* As timer_set, on a P that the caller owns in another way. */
 void timer_set_on(struct p *pp, struct timer *t, int64_t when);
 
 /* For those who have no P: one to set timers on, with its lock held, so that only locks of a higher rank may be

@@ -16,7 +16,7 @@
 // which were a third of what a sleeper took.
 //
 // The way. Heap and buckets hold pairs (when, timer): sifting compares and moves within the array only, and four
-// children share a cache line. What is far is put into a bucket, which costs a store and keeps no order: this is a
+// children lie in two cache lines at most. What is far is put into a bucket, which costs a store and keeps no order: this is a
 // radix heap [Ahuja, Mehlhorn, Orlin, Tarjan 1990] with digits of six bits, the lowest of which counts milliseconds, about.
 // When the earliest bucket begins, and not before anything in the heap that comes first, the horizon moves to its
 // beginning, and what is in it goes to the heap, or to buckets of lower levels: for hours that happens three or four times
@@ -32,7 +32,6 @@
 
 #include <stdlib.h>
 
-#include "base/check.h"
 #include "sched/fatal.h"
 #include "sched/sched.h"
 #include "sched/timer.h"

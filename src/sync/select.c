@@ -3,7 +3,7 @@
 //
 // Invariants
 //   - Exactly one case runs, and it is decided either while all the channels are held, or by the one who claims the ticket.
-//   - A select is never on two queues while it looks, so it cannot serve itself.
+//   - A select is on no queue while it looks, so it cannot serve itself.
 //
 // The way
 //   1. Hold all channels at once and look which cases can run. Of these one is drawn, and run, and that is all.

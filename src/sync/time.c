@@ -4,13 +4,13 @@
 // Invariants
 //   - `armed` says whether the timer will still fire, and `due` when; both under the timer's lock. Whoever takes `armed` away,
 //     by firing or by stopping, decides what happened.
-//   - While a timer is armed and due in the future, its entry is in some P's heap.
+//   - While a timer is armed and due in the future, its entry is in some P's queue.
 //   - A value is put into the channel under the timer's lock, and stop and reset empty the channel under it.
 //
 // So after stop or reset no earlier value can be received, with one place in the channel: Go 1.23's promise.
 //
-// The nasty race. The scheduler takes an entry that is due from its heap and calls fire; before fire has the lock, the timer is
-// stopped, set anew, even freed and used by somebody else. The heap's idea of the time is therefore a hint only: fire looks at
+// The nasty race. The scheduler takes an entry that is due from its queue and calls fire; before fire has the lock, the timer is
+// stopped, set anew, even freed and used by somebody else. The queue's idea of the time is therefore a hint only: fire looks at
 // `armed` and `due`, and what comes early or twice is nothing. Memory of timers is never given back for this.
 //
 // A ticker's times are its first one plus whole periods, however late one is noticed; of those that were missed, and those
@@ -143,7 +143,7 @@ static void fire(struct m *mp, struct timer *timer)
 /* Stops t, and starts it again if `start`: due in d, then every period. True if it was pending. In a section. */
 static bool set(struct m *mp, struct go_timer *t, bool start, go_duration d, int64_t period)
 {
-    /* What is due at once needs no heap; a ticker's first tick is never. */
+    /* What is due at once needs no queue; a ticker's first tick is never. */
     bool at_once = start && d <= 0;
     struct p *pp = mp->p, *borrowed = NULL;
     int64_t due = 0;

@@ -2,7 +2,6 @@
 // test: procs=1,4
 #include <goroutine.h>
 
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 

@@ -6,7 +6,6 @@
 #include "os/poller.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -15,7 +14,6 @@
 #include "base/atomic.h"
 #include "os/linux/syscall.h"
 #include "os/os.h"
-
 
 #define SECOND 1000000000ll
 #define WAKE_KEY UINT64_MAX
