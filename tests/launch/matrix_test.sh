@@ -19,7 +19,7 @@ try() {
     shift 5
     for program; do
         # shellcheck disable=SC2086
-        if ! output=$($cc $common $compile "$work/$program.c" "$root/tests/test.c" -o "$work/program" $link $library 2>&1); then
+        if ! output=$($cc $common $compile "$work/$program.c" "$root/tests/test.c" -o "$work/program" $link $library -lm 2>&1); then
             fail "$name $program" "$output"
         elif ! output=$(cd "$work" && LD_LIBRARY_PATH=$build GOMAXPROCS=2 timeout 60 ./program 2>&1); then
             fail "$name $program (seed $seed)" "$output"
