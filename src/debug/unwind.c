@@ -24,7 +24,7 @@
 #include "debug/text.h"
 #include "os/linux/syscall.h"
 #include "os/os.h"
-#include "sched/m.h"
+#include "sched/sched.h"
 
 #define PATIENCE 1000000000ll /* ns for a thread to answer */
 #define MOST 100000          /* frames walked */
@@ -146,8 +146,10 @@ static int request_signal(void)
         struct sigaction action = { .sa_sigaction = on_request,
                                     .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART };
         sigfillset(&action.sa_mask);
-        if (sigaction(signo, &action, NULL) == 0)
+        if (sigaction(signo, &action, NULL) == 0) {
+            or_seq(&sched.own_signals, 1ull << (signo - 1));
             return chosen = signo;
+        }
     }
     return 0;
 }

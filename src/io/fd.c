@@ -57,8 +57,10 @@ noinline enum poll_kind io_classify(int fd, struct poll_desc *d)
 void io_classify_device(int fd, struct poll_desc *d)
 {
     struct stat st;
-    bool terminal = SYSCALL2(SYS_fstat, fd, &st) == 0 && S_ISCHR(st.st_mode);
-    store_relaxed(&d->kind, terminal ? KIND_TERMINAL : KIND_DEVICE);
+    enum poll_kind kind = KIND_DEVICE;
+    if (SYSCALL2(SYS_fstat, fd, &st) == 0)
+        kind = S_ISCHR(st.st_mode) ? KIND_TERMINAL : S_ISSOCK(st.st_mode) ? KIND_SOCKET : KIND_DEVICE;
+    store_relaxed(&d->kind, kind);
 }
 
 GO_EXPORT int go_close(int fd)

@@ -10,11 +10,11 @@
 //
 // Problem. Terminals, pipes before Linux 6.5 and listeners in blocking mode have no way to be asked without blocking.
 //
-// The way. poll(2) first, then the call. Between the two another process may take what there was; then the call
-// blocks. Hence it is made as a blocking call, so that others get the P. Goroutines of this process would do the same to each
-// other, hence `busy`.
+// The way. poll(2) first, then the call. Between the two another process, or somebody with another descriptor of the same file, may
+// take what there was; then the call blocks. Hence it is made as a blocking call, so that others get the P. Goroutines with the same
+// descriptor would do the same to each other all the time, hence `busy`.
 //
-// poll promises little of a device: a terminal with room for one byte takes part of a write and waits for its reader. So the call is
+// Nor does poll promise much of a device: a terminal with room for one byte takes part of a write and waits for its reader. So the call is
 // interrupted by a timer's signal when it has lasted for some time, and comes back with a part or -EAGAIN: the wait goes on where it can
 // be ended. Rejected: pieces that fit. Where \n becomes two bytes only single ones do for sure, and the lines of several goroutines
 // would be mixed.
@@ -97,16 +97,10 @@ ssize_t op_look_and_take(struct op *op, long call)
     r = os_poll(op->fd, POLLIN);
     ssize_t n = r < 0 ? r : -EAGAIN;
     if (r > 0) {
-        if (call == SYS_readv && load_relaxed(&d->kind) == KIND_TERMINAL) {
+        if (call == SYS_accept4)
+            n = op_call_for_a_while(call, op->fd, (long)op->extra, (long)op->extra2, SOCK_CLOEXEC);
+        else
             n = op_call_for_a_while(call, op->fd, (long)op->iov, op->count, 0);
-        } else {
-            go_block_enter();
-            if (call == SYS_accept4)
-                n = SYSCALL4(SYS_accept4, op->fd, op->extra, op->extra2, SOCK_CLOEXEC);
-            else
-                n = SYSCALL3(SYS_readv, op->fd, op->iov, op->count);
-            go_block_leave();
-        }
     }
     /* If the number has another file by now, somebody else may be inside for that. */
     uint32_t expected = us;
@@ -155,8 +149,10 @@ static void choose_interrupt(void *arg)
     for (int signo = SIGRTMAX; signo >= SIGRTMIN && !load_relaxed(&interrupt_signal); signo--) {
         struct sigaction old, action = { .sa_handler = on_interrupt, .sa_flags = SA_ONSTACK };
         if (sigaction(signo, NULL, &old) == 0 && !(old.sa_flags & SA_SIGINFO) && old.sa_handler == SIG_DFL &&
-            sigaction(signo, &action, NULL) == 0)
+            sigaction(signo, &action, NULL) == 0) {
+            or_seq(&sched.own_signals, SIGNAL_BIT(signo));
             store_release(&interrupt_signal, signo); /* pairs with the acquire in op_call_for_a_while */
+        }
     }
     lock_release(&interrupt_lock);
 }

@@ -388,9 +388,13 @@ static noinline ssize_t attempt_write_other(struct op *op)
     int r = os_poll(op->fd, POLLOUT);
     if (r <= 0)
         return r < 0 ? r : -EAGAIN;
-    if (op->foreign || op->iov->iov_len > EVENTFD_SIZE)
-        io_classify_device(op->fd, d); /* it may be a terminal by now */
-    if (load_relaxed(&d->kind) == KIND_TERMINAL) {
+    bool small = !op->foreign && op->iov->iov_len <= EVENTFD_SIZE;
+    if (!small)
+        io_classify_device(op->fd, d); /* it may be a terminal by now, or a socket, whose message must not be cut */
+    kind = (enum poll_kind)load_relaxed(&d->kind);
+    if (kind == KIND_SOCKET)
+        return -EINTR; /* the other way, at once */
+    if (kind == KIND_TERMINAL) {
         ssize_t n = op_call_for_a_while(SYS_writev, op->fd, (long)op->iov, op->count, 0);
         if (n >= 0)
             netpoll_pass_on(d, POLL_WRITE);
@@ -401,7 +405,10 @@ static noinline ssize_t attempt_write_other(struct op *op)
     struct op one = *op;
     one.iov = &first;
     one.count = 1;
-    return write_blocking(&one);
+    if (small)
+        return write_blocking(&one);
+    /* Another writer of the same FIFO may take the room that there was. */
+    return op_call_for_a_while(SYS_writev, op->fd, (long)&first, 1, 0);
 }
 
 static always_inline ssize_t attempt_write(struct op *op)

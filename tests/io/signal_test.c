@@ -2,12 +2,18 @@
 // Signals on channels.
 #include <goroutine.h>
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "test.h"
+
+#include "sched/sched.h"
 
 TEST(notify)
 {
@@ -119,6 +125,39 @@ static void work(int *done, go_waitgroup *ended)
     while (!__atomic_load_n(done, __ATOMIC_RELAXED))
         go_yield();
     go_waitgroup_done(ended);
+}
+
+static void locks(int fd, int *result)
+{
+    *result = go_flock(fd, LOCK_EX);
+}
+
+/* A wait that the library interrupts by a signal of its own, which is not to be had then. */
+TEST(our_own_signals)
+{
+    char path[] = "/tmp/goroutine-signal-XXXXXX";
+    int a = mkstemp(path), b = open(path, O_RDWR), r = 1;
+    REQUIRE(a >= 0 && b >= 0 && flock(a, LOCK_EX) == 0);
+    go_scope *s = go_scope_open();
+    go_scope_go(s, locks, b, &r);
+    while (load_relaxed(&sched.own_signals) == 0)
+        go_sleep(GO_MILLISECOND);
+    chan(int) c = chan_make(int, 10);
+    int refused = 0, signo;
+    for (signo = SIGRTMIN; signo <= SIGRTMAX; signo++)
+        if (go_signal_notify(c, signo, 0) == -EBUSY)
+            refused++;
+    CHECK(refused >= 1);
+    go_sleep(30 * GO_MILLISECOND);
+    CHECK_EQ(chan_len(c), 0);
+    go_scope_cancel(s);
+    CHECK_EQ(go_scope_close(s), -ECANCELED);
+    CHECK_EQ(r, -ECANCELED);
+    CHECK_EQ(go_signal_stop(c), 0);
+    chan_unref(c);
+    close(a);
+    close(b);
+    unlink(path);
 }
 
 TEST(beside_work)
