@@ -13,7 +13,8 @@
 // Rejected: a blocking call. It cannot be ended by a deadline or a scope, and each costs a thread.
 //
 // The way. O_NONBLOCK is set for the moment of the call. The socket is not connected yet, so hardly anybody shares it. Then
-// writable means that it is decided, and SO_ERROR tells how.
+// writable means that it is decided, and the same call again tells how. (SO_ERROR would, too, but leaves a socket that was refused
+// in a state in which the next connect fails in any case.)
 //
 // The nasty case: a Unix socket whose listener is behind answers EAGAIN, and nothing tells when it has caught up. It is asked again
 // after pauses that grow from half a millisecond to some ten.
@@ -74,47 +75,62 @@ GO_EXPORT int go_accept(int fd, struct sockaddr *address, socklen_t *size)
     return (int)n;
 }
 
+/* What attempt_connected needs. */
+struct connect {
+    const struct sockaddr *address;
+    socklen_t size;
+    long flags; /* the socket's */
+};
+
+static int connect_once(int fd, const struct connect *c)
+{
+    int r;
+    if (!(c->flags & O_NONBLOCK))
+        SYSCALL3(SYS_fcntl, fd, F_SETFL, c->flags | O_NONBLOCK);
+    do {
+        r = (int)SYSCALL3(SYS_connect, fd, c->address, c->size);
+    } while (r == -EINTR);
+    if (!(c->flags & O_NONBLOCK))
+        SYSCALL3(SYS_fcntl, fd, F_SETFL, c->flags);
+    return r;
+}
+
 /* The outcome of a connect that was going on: -EAGAIN if it still is. */
 static ssize_t attempt_connected(struct op *op)
 {
-    int r = os_poll(op->fd, POLLOUT), error = 0;
-    socklen_t size = sizeof error;
+    int r = os_poll(op->fd, POLLOUT);
     if (r <= 0)
         return r < 0 ? r : -EAGAIN;
-    long s = SYSCALL6(SYS_getsockopt, op->fd, SOL_SOCKET, SO_ERROR, &error, &size, 0);
-    return s < 0 ? s : -error;
+    r = connect_once(op->fd, op->extra);
+    return r == -EINPROGRESS || r == -EALREADY ? -EAGAIN : r == -EISCONN ? 0 : r;
+}
+
+/* A pause, but not beyond the deadline. 0, or why there is no more use in it. */
+static int pause_before_again(struct op *op, int64_t pause)
+{
+    int64_t until = load_relaxed(&op->d->side[POLL_WRITE].until), left = until ? until - os_now() : pause;
+    if (left <= 0)
+        return -ETIMEDOUT;
+    int r = go_sleep(left < pause ? left : pause);
+    return r < 0 ? r : load_relaxed(&op->d->generation) != op->seen.generation ? -EBADF : 0;
 }
 
 GO_EXPORT int go_connect(int fd, const struct sockaddr *address, socklen_t size)
 {
-    struct op op = { .fd = fd, .side = POLL_WRITE };
+    struct connect c = { .address = address, .size = size };
+    struct op op = { .fd = fd, .side = POLL_WRITE, .extra = &c, .goes_on = true };
     io_enter();
     int r = netpoll_begin(fd, &op.d);
     if (r < 0)
         return r;
+    op.seen = netpoll_see(op.d, POLL_WRITE); /* all that follows is for this file */
     if (netpoll_late(op.d, POLL_WRITE))
         return -ETIMEDOUT;
-    long flags = SYSCALL2(SYS_fcntl, fd, F_GETFL);
-    if (flags < 0)
-        return (int)flags;
-    int64_t pause = PAUSE_FIRST;
-    for (;;) {
-        if (!(flags & O_NONBLOCK))
-            SYSCALL3(SYS_fcntl, fd, F_SETFL, flags | O_NONBLOCK);
-        do {
-            r = (int)SYSCALL3(SYS_connect, fd, address, size);
-        } while (r == -EINTR);
-        if (!(flags & O_NONBLOCK))
-            SYSCALL3(SYS_fcntl, fd, F_SETFL, flags);
-        if (r != -EAGAIN)
-            break;
-        int64_t until = load_relaxed(&op.d->side[POLL_WRITE].until);
-        if (until && os_now() + pause >= until)
-            return -ETIMEDOUT;
-        if ((r = go_sleep(pause)) < 0)
+    c.flags = SYSCALL2(SYS_fcntl, fd, F_GETFL);
+    if (c.flags < 0)
+        return (int)c.flags;
+    for (int64_t pause = PAUSE_FIRST; (r = connect_once(fd, &c)) == -EAGAIN; pause = pause < PAUSE_MOST ? pause * 2 : pause)
+        if ((r = pause_before_again(&op, pause)) < 0)
             return r;
-        if (pause < PAUSE_MOST)
-            pause *= 2;
-    }
     return r == -EINPROGRESS ? (int)op_run(&op, attempt_connected, false) : r;
 }

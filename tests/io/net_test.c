@@ -11,8 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -311,6 +313,67 @@ TEST(refused_and_cancelled)
 }
 
 /* A listener whose queue is full takes no more: SYNs are dropped, and connects hang. */
+/* As connect(2): a refusal is over with the call that tells it. */
+TEST(connect_again_after_a_refusal)
+{
+    for (int nonblocking = 0; nonblocking < 2; nonblocking++) {
+        struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        socklen_t size = sizeof a;
+        int l = socket(AF_INET, SOCK_STREAM, 0), s = socket(AF_INET, SOCK_STREAM | (nonblocking ? SOCK_NONBLOCK : 0), 0);
+        REQUIRE(bind(l, (struct sockaddr *)&a, size) == 0 && getsockname(l, (struct sockaddr *)&a, &size) == 0);
+        CHECK_EQ(go_connect(s, (struct sockaddr *)&a, size), -ECONNREFUSED);
+        CHECK_EQ(go_connect(s, (struct sockaddr *)&a, size), -ECONNREFUSED);
+        REQUIRE(listen(l, 5) == 0);
+        CHECK_EQ(go_connect(s, (struct sockaddr *)&a, size), 0);
+        CHECK_EQ(go_connect(s, (struct sockaddr *)&a, size), -EISCONN);
+        CHECK_EQ(go_close(s), 0);
+        CHECK_EQ(go_close(l), 0);
+    }
+}
+
+static void connects(int s, const struct sockaddr_un *a, int *result, go_waitgroup *done)
+{
+    *result = go_connect(s, (const struct sockaddr *)a, sizeof *a);
+    go_waitgroup_done(done);
+}
+
+/* Who waits for a Unix socket's listener to catch up does not connect what has the number next. */
+TEST(closed_while_the_listener_is_behind)
+{
+    struct sockaddr_un a = { .sun_family = AF_UNIX };
+    snprintf(a.sun_path + 1, sizeof a.sun_path - 1, "libgoroutine-behind-%d", (int)getpid());
+    int l = socket(AF_UNIX, SOCK_STREAM, 0), first = socket(AF_UNIX, SOCK_STREAM, 0), s = socket(AF_UNIX, SOCK_STREAM, 0), r = 1;
+    REQUIRE(bind(l, (struct sockaddr *)&a, sizeof a) == 0 && listen(l, 0) == 0);
+    REQUIRE(go_connect(first, (struct sockaddr *)&a, sizeof a) == 0); /* and now it is full */
+    go_waitgroup done = { 0 };
+    go_waitgroup_add(&done, 1);
+    go(connects, s, &a, &r, &done);
+    go_sleep(5 * GO_MILLISECOND);
+    CHECK_EQ(go_close(s), 0);
+    CHECK_EQ(socket(AF_UNIX, SOCK_STREAM, 0), s);
+    CHECK_EQ(close(accept(l, NULL, NULL)), 0);
+    go_waitgroup_wait(&done);
+    CHECK_EQ(r, -EBADF);
+    CHECK_EQ(go_connect(s, (struct sockaddr *)&a, sizeof a), 0); /* it is not connected yet */
+    CHECK_EQ(go_close(s) + go_close(first) + go_close(l), 0);
+}
+
+/* A number that stood for something whose writes are cut, closed in the plain way. */
+TEST(messages_are_not_cut)
+{
+    static char message[8000], got[9000];
+    uint64_t one = 1;
+    int e = eventfd(0, 0), pair[2], rest;
+    CHECK_EQ(go_write(e, &one, sizeof one), 8);
+    close(e);
+    REQUIRE(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) == 0);
+    rest = pair[0] == e ? pair[1] : pair[0];
+    CHECK(pair[0] == e || pair[1] == e);
+    CHECK_EQ(go_write(e, message, sizeof message), 8000);
+    CHECK_EQ(go_read(rest, got, sizeof got), 8000);
+    CHECK_EQ(go_close(e) + go_close(rest), 0);
+}
+
 TEST(connect_deadline)
 {
     int l = socket(AF_INET, SOCK_STREAM, 0), fill[8];
