@@ -3,11 +3,13 @@
 
 #include <string.h>
 
+#include "io/op.h"
 #include "os/linux/syscall.h"
 #include "os/vm.h"
 
 #define INTERRUPTED (-4) /* EINTR */
 #define AGAIN (-11)      /* EAGAIN */
+#define BROKEN (-32)     /* EPIPE */
 
 void out_open(struct out *o, int fd)
 {
@@ -25,7 +27,10 @@ void out_flush(struct out *o)
         done = o->used;
     }
     while (done < o->used && !o->error) {
+        struct sigpipe_guard guard;
+        sigpipe_hold(&guard);
         long n = SYSCALL3(SYS_write, o->fd, o->buffer + done, o->used - done);
+        sigpipe_release(&guard, n == BROKEN);
         if (n >= 0) {
             done += (size_t)n;
         } else if (n == AGAIN) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <goroutine.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -129,6 +130,15 @@ TEST(caller_first)
 static void quick(int n)
 {
     (void)n;
+}
+
+TEST(nobody_reads)
+{
+    int ends[2];
+    REQUIRE(pipe(ends) == 0);
+    close(ends[0]);
+    CHECK_EQ(go_traceback(ends[1]), -EPIPE);
+    close(ends[1]);
 }
 
 TEST(never_run)
