@@ -9,7 +9,7 @@ enum lock_rank {
     RANK_TIMER,  /* a public timer */
     RANK_SCOPE,  /* the members of a scope, one at a time */
     RANK_FD,     /* a descriptor's waiters */
-    RANK_CHILD,  /* the table of signals; the queue of names to look up */
+    RANK_CHILD,  /* the table of signals; the queue of names to look up; threads kept for children */
     RANK_CHAN,   /* a channel; several at once in the order of their addresses (select) */
     RANK_SEMA,   /* a bucket of the table of waiters */
     RANK_SCHED,  /* sched.lock: global queue, idle lists, counts of threads */

@@ -6,7 +6,8 @@
 // SIGCHLD belongs to the program, and tells of a child only if nobody has blocked it. A pidfd becomes readable when its process has
 // ended, so waiting for a child is waiting for a descriptor. Where there is none (Linux before 5.3, or for "any child"), a thread sits in
 // waitid with WNOWAIT, which takes nothing away, and closes its end of a pipe when it comes back. The status itself is taken by
-// waitpid with WNOHANG in either case, by the goroutine; so one that is cancelled has taken nothing.
+// waitpid with WNOHANG in either case, by the goroutine; so one that is cancelled has taken nothing. The thread goes on sitting there
+// then, and is kept for whoever waits for the same next: a loop that waits for any child, a second each time, needs one thread.
 #include <goroutine/child.h>
 #include <goroutine/io.h>
 
@@ -22,6 +23,7 @@
 #include "sched/sched.h"
 
 #define WAIT_STACK (64u << 10)
+#define KEPT_MOST 16
 
 extern char **environ;
 
@@ -173,19 +175,63 @@ static void start_wait_thread(void *arg)
         free(copy);
 }
 
-/* A descriptor that becomes readable when the child, or one of them, has ended. */
-static int end_descriptor(pid_t pid)
+/* Threads that nobody waits for at present. */
+static struct {
+    struct lock lock;
+    int count;                      /* under lock */
+    struct wait threads[KEPT_MOST]; /* under lock; fd is our end */
+} kept = { .lock = LOCK_INIT(RANK_CHILD) };
+
+static int kept_take(const struct wait *w)
+{
+    int fd = -1;
+    lock_take(&kept.lock);
+    for (int i = 0; i < kept.count && fd < 0; i++)
+        if (kept.threads[i].type == w->type && kept.threads[i].id == w->id) {
+            fd = kept.threads[i].fd;
+            kept.threads[i] = kept.threads[--kept.count];
+        }
+    lock_release(&kept.lock);
+    return fd;
+}
+
+/* False if there is no room. */
+static bool kept_put(const struct wait *w)
+{
+    lock_take(&kept.lock);
+    bool room = kept.count < KEPT_MOST;
+    if (room)
+        kept.threads[kept.count++] = *w;
+    lock_release(&kept.lock);
+    return room;
+}
+
+/* Whose end a thread has to sit and wait for. */
+static struct wait whom(pid_t pid)
+{
+    struct wait w = { .type = pid > 0 ? P_PID : pid == -1 ? P_ALL : P_PGID };
+    /* waitid's group 0 is the caller's own only since Linux 5.4. */
+    w.id = pid > 0 ? (id_t)pid : pid < -1 ? (id_t)-pid : pid == 0 ? (id_t)SYSCALL1(SYS_getpgid, 0) : 0;
+    return w;
+}
+
+/* A descriptor that becomes readable when the child, or one of them, has ended, or has before, for it may be a kept thread's; and
+ * whether a thread sees to it. */
+static int end_descriptor(pid_t pid, bool *thread)
 {
     long r = pid > 0 && options.pidfd ? SYSCALL2(SYS_pidfd_open, pid, 0) : -ENOSYS;
+    *thread = false;
     if (r >= 0 || r == -EMFILE || r == -ENFILE || r == -ENOMEM)
         return (int)r;
-    int fds[2];
+    struct wait w = whom(pid);
+    *thread = true;
+    int fd = kept_take(&w), fds[2];
+    if (fd >= 0)
+        return fd;
     r = SYSCALL2(SYS_pipe2, fds, O_CLOEXEC);
     if (r < 0)
         return (int)r;
-    struct wait w = { .type = pid > 0 ? P_PID : pid == -1 ? P_ALL : P_PGID, .fd = fds[1] };
-    /* waitid's group 0 is the caller's own only since Linux 5.4. */
-    w.id = pid > 0 ? (id_t)pid : pid < -1 ? (id_t)-pid : pid == 0 ? (id_t)SYSCALL1(SYS_getpgid, 0) : 0;
+    w.fd = fds[1];
     system_stack_call(start_wait_thread, &w);
     if (w.error < 0) {
         SYSCALL1(SYS_close, fds[0]);
@@ -195,9 +241,19 @@ static int end_descriptor(pid_t pid)
     return fds[0];
 }
 
+/* Nobody waits for fd any more. */
+static void end_descriptor_done(pid_t pid, int fd, bool in_vain)
+{
+    struct wait w = whom(pid);
+    w.fd = fd;
+    if (!in_vain || !kept_put(&w))
+        go_close(fd);
+}
+
 GO_EXPORT pid_t go_wait_child(pid_t pid, int *status)
 {
     int fd = -1, r = 0;
+    bool thread = false;
     io_enter();
     for (;;) {
         long got;
@@ -206,14 +262,14 @@ GO_EXPORT pid_t go_wait_child(pid_t pid, int *status)
         } while (got == -EINTR);
         if (got != 0)
             r = (int)got;
-        else if (fd < 0 && (fd = end_descriptor(pid)) < 0)
+        else if (fd < 0 && (fd = end_descriptor(pid, &thread)) < 0)
             r = fd;
         else if (fd >= 0)
             r = go_wait_fd(fd, POLLIN);
         if (r > 0 && got == 0) {
             /* Ended, and ours; unless somebody else has taken it, and a thread must be asked again about others. */
             r = 0;
-            if (pid <= 0) {
+            if (thread) {
                 go_close(fd);
                 fd = -1;
             }
@@ -223,6 +279,6 @@ GO_EXPORT pid_t go_wait_child(pid_t pid, int *status)
             break;
     }
     if (fd >= 0)
-        go_close(fd);
+        end_descriptor_done(pid, fd, thread && (r == -ECANCELED || r == -ETIMEDOUT));
     return r;
 }

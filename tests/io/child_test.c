@@ -27,6 +27,46 @@ static bool spawn_tells(void)
     return getenv("TEST_EMULATOR") == NULL;
 }
 
+static int free_number(void)
+{
+    int fd = open("/dev/null", O_RDONLY);
+    close(fd);
+    return fd;
+}
+
+/* Nothing is left of a wait for any child, or one of a group, that time has ended. */
+TEST(waits_that_end_leave_nothing_behind)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        pause();
+        _exit(0);
+    }
+    int before = 0;
+    for (int i = 0; i < 40; i++) {
+        go_scope *s = go_scope_open();
+        go_scope_deadline(s, go_now() + GO_MILLISECOND);
+        go_scope_enter(s);
+        CHECK_EQ(go_wait_child(i % 2 ? -1 : 0, NULL), -ETIMEDOUT);
+        go_scope_leave(s);
+        go_scope_close(s);
+        if (i == 3)
+            before = free_number();
+    }
+    CHECK_EQ(free_number(), before);
+    kill(child, SIGKILL);
+    CHECK_EQ(go_wait_child(-1, NULL), child);
+    /* What is kept has seen that one's end, and waits for the next one all the same. */
+    child = fork();
+    if (child == 0) {
+        usleep(20000);
+        _exit(7);
+    }
+    int status = 0;
+    CHECK_EQ(go_wait_child(0, &status), child);
+    CHECK_EQ(WEXITSTATUS(status), 7);
+}
+
 TEST(run)
 {
     int status = go_run((const char *const[]){ "sh", "-c", "exit 7", NULL });
