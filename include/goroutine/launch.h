@@ -53,7 +53,8 @@
  *   drops the code behind the statement. Launch a function that calls it.
  * - Vectors of more than 16 bytes (__m256 and the like), and structures of nothing else, must be passed by pointer. As a result they
  *   are refused, as is what else comes back in memory.
- * - Functions of another calling convention (ms_abi and the like) cannot be launched; nothing notices it.
+ * - Functions of another calling convention (ms_abi and the like), and with Clang those that return an _Atomic(long double), cannot
+ *   be launched; nothing notices it.
  * - On AArch64 structures of more than 16 bytes must be passed by pointer, too: the ABI would pass a pointer into the
  *   caller's frame. This is checked for each argument, hence there a literal with several fields needs parentheses.
  */
@@ -255,21 +256,24 @@ static inline __attribute__((__always_inline__)) const struct go_launch *go_laun
 #endif
 
 #define GO_IS_(type, other) __builtin_types_compatible_p(type, other)
-#if __LDBL_MANT_DIG__ != 64
+#ifndef __x86_64__
 #define GO_X87_RESULTS_(type) 0
 #elif defined(__clang__)
 #define GO_X87_RESULTS_(type) (GO_IS_(type, long double) ? 1 : GO_IS_(type, _Complex long double) ? 2 : 0)
 #else
 #define GO_X87_RESULTS_(type) \
-	(GO_IS_(type, long double) || GO_IS_(type, _Float64x)                       ? 1 \
-		: GO_IS_(type, _Complex long double) || GO_IS_(type, _Complex _Float64x) ? 2 \
-											  : 0)
+	(GO_IS_(type, __float80) || GO_IS_(type, _Float64x) || (GO_IS_(type, long double) && __LDBL_MANT_DIG__ == 64) ? 1 \
+		: GO_IS_(type, _Complex _Float64x) || (GO_IS_(type, _Complex long double) && __LDBL_MANT_DIG__ == 64)     ? 2 \
+															     : 0)
 #endif
 /* What is larger than 16 bytes comes back in memory, but for complex numbers in two registers. */
 #ifdef __x86_64__
 #define GO_TWO_REGISTERS_(type) (GO_X87_RESULTS_(type) == 2)
-#else
+#elif defined(__clang__)
 #define GO_TWO_REGISTERS_(type) GO_IS_(type, _Complex long double)
+#else
+#define GO_TWO_REGISTERS_(type) \
+	(GO_IS_(type, _Complex long double) || GO_IS_(type, _Complex _Float128) || GO_IS_(type, _Complex _Float64x))
 #endif
 
 #define GO_SITE_(n, fn, list, ...) \

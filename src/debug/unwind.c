@@ -146,10 +146,9 @@ static int request_signal(void)
         struct sigaction action = { .sa_sigaction = on_request,
                                     .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART };
         sigfillset(&action.sa_mask);
-        if (sigaction(signo, &action, NULL) == 0) {
-            or_seq(&sched.own_signals, 1ull << (signo - 1));
+        or_seq(&sched.own_signals, 1ull << (signo - 1)); /* before go_signal_notify can take it for free */
+        if (sigaction(signo, &action, NULL) == 0)
             return chosen = signo;
-        }
     }
     return 0;
 }

@@ -148,9 +148,10 @@ static void choose_interrupt(void *arg)
     lock_take(&interrupt_lock);
     for (int signo = SIGRTMAX; signo >= SIGRTMIN && !load_relaxed(&interrupt_signal); signo--) {
         struct sigaction old, action = { .sa_handler = on_interrupt, .sa_flags = SA_ONSTACK };
-        if (sigaction(signo, NULL, &old) == 0 && !(old.sa_flags & SA_SIGINFO) && old.sa_handler == SIG_DFL &&
-            sigaction(signo, &action, NULL) == 0) {
-            or_seq(&sched.own_signals, SIGNAL_BIT(signo));
+        if (sigaction(signo, NULL, &old) != 0 || (old.sa_flags & SA_SIGINFO) || old.sa_handler != SIG_DFL)
+            continue;
+        or_seq(&sched.own_signals, SIGNAL_BIT(signo)); /* before go_signal_notify can take it for free */
+        if (sigaction(signo, &action, NULL) == 0) {
             store_release(&interrupt_signal, signo); /* pairs with the acquire in op_call_for_a_while */
         }
     }

@@ -519,12 +519,13 @@ GO_EXPORT int go_chan_close_(struct go_channel *c)
     if (!senders_first)
         claim_all(c, &c->sendq, end);
     chan_leave(mp, c);
-    bool several = list && list->next;
+    uint32_t n = 0; /* not plain threads: they are on no queue */
     while ((w = list)) {
         list = w->next; /* after ready w is gone */
+        n += (load_relaxed(&w->g->flags) & G_THREAD) == 0;
         ready(mp, w->g);
     }
-    if (several && mp->p)
+    if (n > 1 && mp->p)
         runq_keep_order(mp->p);
     section_leave(mp);
     return 0;

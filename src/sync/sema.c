@@ -149,12 +149,12 @@ bool sema_wake_locked(struct sema_bucket *b, struct sema_waiter *w, struct sema_
 void sema_ready(struct m *mp, struct sema_woken *woken)
 {
     struct sema_waiter *w = woken->first;
-    uint32_t n = 0;
+    uint32_t n = 0; /* not plain threads: they are on no queue */
     while (w) {
         struct sema_waiter *next = w->next; /* w is gone once its owner runs */
+        n += (load_relaxed(&w->gp->flags) & G_THREAD) == 0;
         ready(mp, w->gp);
         w = next;
-        n++;
     }
     if (n > 1 && mp->p)
         runq_keep_order(mp->p);

@@ -312,7 +312,6 @@ TEST(refused_and_cancelled)
     go_close(fd);
 }
 
-/* A listener whose queue is full takes no more: SYNs are dropped, and connects hang. */
 /* As connect(2): a refusal is over with the call that tells it. */
 TEST(connect_again_after_a_refusal)
 {
@@ -348,7 +347,8 @@ TEST(closed_while_the_listener_is_behind)
     go_waitgroup done = { 0 };
     go_waitgroup_add(&done, 1);
     go(connects, s, &a, &r, &done);
-    go_sleep(5 * GO_MILLISECOND);
+    for (go_statistics waits = { 0 }; waits.waiting == 0; go_stats(&waits))
+        go_yield();
     CHECK_EQ(go_close(s), 0);
     CHECK_EQ(socket(AF_UNIX, SOCK_STREAM, 0), s);
     CHECK_EQ(close(accept(l, NULL, NULL)), 0);
@@ -374,6 +374,7 @@ TEST(messages_are_not_cut)
     CHECK_EQ(go_close(e) + go_close(rest), 0);
 }
 
+/* A listener whose queue is full takes no more: SYNs are dropped, and connects hang. */
 TEST(connect_deadline)
 {
     int l = socket(AF_INET, SOCK_STREAM, 0), fill[8];

@@ -730,7 +730,6 @@ CHILD(close_for_ever)
     go_scope_close(s);
 }
 
-/* The timers of scopes that were closed are no reason to wait. */
 static void waits_in_vain(go_mutex *m)
 {
     go_mutex_lock(m); /* not to be cancelled */
@@ -752,6 +751,7 @@ CHILD(deadline_of_the_cancelled)
     go_scope_close(s);
 }
 
+/* The timers of scopes that were closed are no reason to wait. */
 CHILD(deadline_gone)
 {
     go_scope *s = go_scope_open();

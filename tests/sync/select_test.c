@@ -552,8 +552,6 @@ TEST(time_limits)
     chan_unref(c);
 }
 
-/* --- select3.go: what blocks for ever --- */
-
 static chan(int) offered[3];
 static int taken[3];
 
@@ -582,6 +580,8 @@ TEST(threads_choose_at_random)
         chan_unref(offered[i]);
     }
 }
+
+/* --- select3.go: what blocks for ever --- */
 
 CHILD(select_nothing)
 {
