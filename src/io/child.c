@@ -216,44 +216,36 @@ static struct wait whom(pid_t pid)
 }
 
 /* A descriptor that becomes readable when the child, or one of them, has ended, or has before, for it may be a kept thread's; and
- * whether a thread sees to it. */
-static int end_descriptor(pid_t pid, bool *thread)
+ * whether a thread sees to it, and what *w says it sits and waits for. */
+static int end_descriptor(pid_t pid, struct wait *w, bool *thread)
 {
     long r = pid > 0 && options.pidfd ? SYSCALL2(SYS_pidfd_open, pid, 0) : -ENOSYS;
     *thread = false;
     if (r >= 0 || r == -EMFILE || r == -ENFILE || r == -ENOMEM)
         return (int)r;
-    struct wait w = whom(pid);
+    *w = whom(pid);
     *thread = true;
-    int fd = kept_take(&w), fds[2];
+    int fd = kept_take(w), fds[2];
     if (fd >= 0)
         return fd;
     r = SYSCALL2(SYS_pipe2, fds, O_CLOEXEC);
     if (r < 0)
         return (int)r;
-    w.fd = fds[1];
-    system_stack_call(start_wait_thread, &w);
-    if (w.error < 0) {
+    w->fd = fds[1];
+    system_stack_call(start_wait_thread, w);
+    if (w->error < 0) {
         SYSCALL1(SYS_close, fds[0]);
         SYSCALL1(SYS_close, fds[1]);
-        return w.error;
+        return w->error;
     }
     return fds[0];
-}
-
-/* Nobody waits for fd any more. */
-static void end_descriptor_done(pid_t pid, int fd, bool in_vain)
-{
-    struct wait w = whom(pid);
-    w.fd = fd;
-    if (!in_vain || !kept_put(&w))
-        go_close(fd);
 }
 
 GO_EXPORT pid_t go_wait_child(pid_t pid, int *status)
 {
     int fd = -1, r = 0;
     bool thread = false;
+    struct wait w;
     io_enter();
     for (;;) {
         long got;
@@ -262,7 +254,7 @@ GO_EXPORT pid_t go_wait_child(pid_t pid, int *status)
         } while (got == -EINTR);
         if (got != 0)
             r = (int)got;
-        else if (fd < 0 && (fd = end_descriptor(pid, &thread)) < 0)
+        else if (fd < 0 && (fd = end_descriptor(pid, &w, &thread)) < 0)
             r = fd;
         else if (fd >= 0)
             r = go_wait_fd(fd, POLLIN);
@@ -278,7 +270,10 @@ GO_EXPORT pid_t go_wait_child(pid_t pid, int *status)
         if (r != 0)
             break;
     }
-    if (fd >= 0)
-        end_descriptor_done(pid, fd, thread && (r == -ECANCELED || r == -ETIMEDOUT));
+    if (fd < 0)
+        return r;
+    w.fd = fd;
+    if (!thread || (r != -ECANCELED && r != -ETIMEDOUT) || !kept_put(&w))
+        go_close(fd);
     return r;
 }
