@@ -5,7 +5,7 @@
 #include "sched/scope.h"
 #include "sched/timer.h"
 
-#define PARKED_FRAMES (3 * CACHE_LINE) /* of park, and of whoever called it */
+#define PARKED_FRAMES (4 * CACHE_LINE) /* of park, and of whoever called it */
 
 /* ready() stores 1 in run.wake. */
 void wait_park_thread(struct g *gp, int64_t when)
@@ -65,6 +65,7 @@ wait_warm(struct timer *t)
     struct g *gp = container_of(t, struct g, run.timer);
     prefetch(gp, CACHE_LINE);
     prefetch(&gp->run.wait_until, sizeof gp->run.wait_until);
+    prefetch(*(void *volatile *)&gp->run.stack, sizeof *gp->run.stack); /* it may be about to end */
     prefetch(*(void *volatile *)&gp->run.sp, PARKED_FRAMES); /* Clang shows TSan the atomic ones all the same */
 }
 

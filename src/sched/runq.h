@@ -108,6 +108,26 @@ static always_inline struct g *runq_pop_local(struct p *pp)
     return gp ? gp : runq_pop(pp);
 }
 
+/* As runq_pop_local, and gp goes to the end, where there is room by that; NULL, with nothing done, if the ring is empty. */
+static always_inline struct g *runq_take_turns(struct p *pp, struct g *gp)
+{
+    uint32_t head = load_relaxed(&pp->head), tail = load_relaxed(&pp->tail);
+    if (head == tail)
+        return NULL;
+    struct g **newest = &pp->ring[(tail - 1) % RUNQ_SIZE], *next = *newest;
+    if (unlikely(load_relaxed(&next->status) == G_NEW)) {
+        *newest = gp;
+        return next;
+    }
+    next = pp->ring[head % RUNQ_SIZE];
+    if (!next)
+        __builtin_unreachable();
+    pp->ring[tail % RUNQ_SIZE] = gp;
+    store_relaxed(&pp->head, head + 1);
+    store_relaxed(&pp->tail, tail + 1);
+    return next;
+}
+
 /* Fetches into the cache what will be wanted next but one: by callers between whose switches lie system calls, which have driven
  * it out. The next one has been fetched by the call before. Owner. */
 static always_inline void runq_warm(const struct p *pp)

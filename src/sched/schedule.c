@@ -358,6 +358,18 @@ _Noreturn void park_for_ever(struct m *mp, struct g *gp)
     check_failed(__FILE__, __LINE__, "a dead goroutine runs");
 }
 
+/* Behind those that wait in the global queue, or the ring's next would be gp again, sixty times. */
+static noinline void yield_to_others(struct p *pp, struct g *gp)
+{
+    if (global_size() == 0) {
+        runq_push(pp, gp);
+        return;
+    }
+    lock_take(&sched.lock);
+    queue_push_locked(load_relaxed(&sched.unbegun.head) ? &sched.unbegun : &sched.global, gp);
+    lock_release(&sched.lock);
+}
+
 /* Not to be inlined into a program by link-time optimisation: there may be more registers than ARCH_OTHER_REGISTERS says. */
 GO_EXPORT noinline void go_yield(void)
 {
@@ -368,25 +380,23 @@ GO_EXPORT noinline void go_yield(void)
         os_thread_yield();
         return;
     }
-    struct g *gp = mp->cur;
-    struct g *next = pick_next(pp);
+    struct g *gp = mp->cur, *next = NULL;
+    if (likely(!pick_by_g0(pp))) {
+        next = runq_pop_next(pp);
+        if (unlikely(next != NULL))
+            runq_push(pp, gp); /* thieves keep off until the section ends, on the other side */
+        else
+            next = runq_take_turns(pp, gp);
+    }
     if (next) {
         store_relaxed(&gp->status, G_RUNNABLE);
-        runq_push(pp, gp); /* thieves keep off until the section ends, on the other side */
         switch_to(mp, pp, gp, next);
         mp = m_self();
         switch_done(mp);
     } else if (pp->until_fair == 0 || global_size() > 0 ||
                load_relaxed(&pp->timers.next) != TIME_NEVER) {
         store_relaxed(&gp->status, G_RUNNABLE);
-        if (global_size() > 0) {
-            /* Behind those that wait there, or the ring's next would be gp again, sixty times. */
-            lock_take(&sched.lock);
-            queue_push_locked(load_relaxed(&sched.unbegun.head) ? &sched.unbegun : &sched.global, gp);
-            lock_release(&sched.lock);
-        } else {
-            runq_push(pp, gp);
-        }
+        yield_to_others(pp, gp);
         switch_to_g0(mp, gp);
         mp = m_self();
         switch_done(mp);

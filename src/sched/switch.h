@@ -17,16 +17,21 @@ void check_canary(struct g *gp);
 /* Leaves gp for g0. */
 void switch_to_g0(struct m *mp, struct g *gp);
 
+/* Whether it is time for g0 to look at what there is beside pp's run queue. */
+static always_inline bool pick_by_g0(struct p *pp)
+{
+    if (unlikely(pp->until_fair == 0))
+        return true;
+    pp->until_fair--;
+    int64_t due = load_relaxed(&pp->timers.next);
+    return unlikely(due != TIME_NEVER) &&
+           (load_relaxed(&pp->poll) || (load_relaxed(&pp->tick) % TIMER_LOOK == 0 && os_now() >= due));
+}
+
 /* The next goroutine for this P if it can be said without much ado; otherwise NULL, and g0 looks. */
 static always_inline struct g *pick_next(struct p *pp)
 {
-    if (unlikely(pp->until_fair == 0))
-        return NULL;
-    pp->until_fair--;
-    int64_t due = load_relaxed(&pp->timers.next);
-    if (unlikely(due != TIME_NEVER) &&
-        (load_relaxed(&pp->poll) ||
-         (load_relaxed(&pp->tick) % TIMER_LOOK == 0 && os_now() >= due)))
+    if (pick_by_g0(pp))
         return NULL;
     struct g *gp = runq_pop_next(pp);
     return gp ? gp : runq_pop_local(pp);
@@ -68,7 +73,14 @@ static always_inline void end_into_new(struct m *mp, struct g *gp)
     arch_enter(s->hi, next);
 }
 
-/* Waits until the M that parked gp has left its stack; see "One wake-up". */
+/* gp, whose stack nobody is on, runs here from now on. */
+static always_inline void take_stack(struct g *gp)
+{
+    store_relaxed(&gp->run.on_cpu, 1);
+    store_relaxed(&gp->status, G_RUNNING);
+}
+
+/* The same, once the M that parked gp has left its stack; see "One wake-up". */
 static always_inline void claim_stack(struct g *gp)
 {
     int spins = 0;
@@ -77,8 +89,7 @@ static always_inline void claim_stack(struct g *gp)
             os_thread_yield();
         arch_pause();
     }
-    store_relaxed(&gp->run.on_cpu, 1);
-    store_relaxed(&gp->status, G_RUNNING);
+    take_stack(gp);
 }
 
 /* Leaves gp for next, which the caller has picked; by way of g0 if need be. Comes back when gp is resumed. */
@@ -106,7 +117,7 @@ static always_inline void switch_to(struct m *mp, struct p *pp, struct g *gp, st
          * waiting for another's. */
         if (unlikely(load_acquire(&next->run.on_cpu) != 0))
             goto by_g0;
-        claim_stack(next);
+        take_stack(next);
         bump_owner(&pp->tick, 1);
         mp->prev = gp;
         mp->cur = next;

@@ -39,7 +39,7 @@
 #define PERIOD_ALL_IDLE (100 * MILLISECOND)
 #define POLL_EVERY (10 * MILLISECOND)
 #define SCAVENGE_EVERY (100 * MILLISECOND)
-#define SCAVENGE_FOR (5 * MILLISECOND)
+#define SCAVENGE_FOR (1 * MILLISECOND)
 #define GIVE_UP_THREADS (1000 * MILLISECOND)
 #define TIMER_LATE (200 * MICROSECOND) /* more than who sleeps until it oversleeps: "Many timers" in schedule.c */
 #define SYSMON_STACK (128u << 10) /* it may have to print a report */
@@ -288,9 +288,8 @@ static bool doze(int64_t ns, bool for_ever)
     return all_idle;
 }
 
-/* For a while, and for longer only as long as there is nothing else to be seen to; then the caches of Ps give theirs up, too. True
- * if stacks are still idle. */
-static bool scavenge(void)
+/* "Giving back" in stack.c. For a while; of a process that rests, for as long as it does. True if stacks are still idle. */
+static bool scavenge(bool rests)
 {
     enum scavenged result;
     bool idle = load_relaxed(&sched.idle_p_count) == load_relaxed(&sched.procs);
@@ -305,7 +304,7 @@ static bool scavenge(void)
     }
     do
         result = stack_scavenge(os_now() + SCAVENGE_FOR);
-    while (result == SCAVENGED_CUT_SHORT && load_relaxed(&sched.idle_p_count) == load_relaxed(&sched.procs) &&
+    while (result == SCAVENGED_CUT_SHORT && rests && load_relaxed(&sched.idle_p_count) == load_relaxed(&sched.procs) &&
            !load_relaxed(&debug_pending));
     return result != SCAVENGED_ALL;
 }
@@ -353,7 +352,7 @@ static void *sysmon(void *arg)
         if (unlikely(load_acquire(&debug_pending))) /* pairs with the release of whoever set it */
             debug_work();
         if (now - scavenged >= SCAVENGE_EVERY) {
-            stacks_idle = scavenge();
+            stacks_idle = scavenge(dozed && !kicked);
             scavenged = now;
         }
         if (options.schedtrace && now - traced >= options.schedtrace * MILLISECOND) {

@@ -17,13 +17,16 @@
 //
 // The way. Heap and buckets hold pairs (when, timer): sifting compares and moves within the array only, and four
 // children lie in two cache lines at most. What is far is put into a bucket, which costs a store and keeps no order: this is a
-// radix heap [Ahuja, Mehlhorn, Orlin, Tarjan 1990] with digits of six bits, the lowest of which counts milliseconds, about.
+// radix heap [Ahuja, Mehlhorn, Orlin, Tarjan 1990] with digits of six bits, the lowest of which counts quarters of a millisecond, about.
 // When the earliest bucket begins, and not before anything in the heap that comes first, the horizon moves to its
-// beginning, and what is in it goes to the heap, or to buckets of lower levels: for hours that happens three or four times
-// to a timer, for a second twice, and all others are left in peace. (A bucket is emptied at once, whatever is in it: some
+// beginning, and what is in it goes to the heap, or to buckets of lower levels: for hours that happens four or five times
+// to a timer, for a second two or three times, and all others are left in peace. (A bucket is emptied at once, whatever is in it: some
 // nanoseconds each.) No wake-up comes of it: each bucket knows its least time, and the queue is slept through until then.
-// Few timers need no buckets: they are in the heap, whenever they are due. And a millisecond's worth of goroutines is
-// fetched into the cache together, so that their misses overlap.
+// Few timers need no buckets: they are in the heap, whenever they are due.
+//
+// Whoever has slept for long is in no cache. What comes from a lowest bucket is fetched together, so that the misses overlap: the
+// descriptors of a batch first, and then what they point to. The step of a bucket is such that with a million sleepers
+// a bucket's worth of them stays in the second-level cache until they have run.
 //
 // Cancelling is one compare-and-swap on the timer, and leaves the entry, out of date, until it is to go to the heap, or
 // comes to the top, or half of all are out of date: then the owner sweeps them out, and packs what is left. So there are
@@ -40,11 +43,11 @@
 #define CAPACITY_FIRST 64
 #define SWEEP_MIN 64
 #define NEAR_ALONE 256 /* no buckets for fewer: the heap is within the first-level cache, four steps high */
-#define HORIZON_BITS 20
+#define HORIZON_BITS 18
 #define HORIZON_STEP ((int64_t)1 << HORIZON_BITS) /* ns */
 #define DIGIT_BITS 6
 #define SLOTS (1 << DIGIT_BITS)
-#define LEVELS 8 /* 20 + 8 * 6 bits are more than 63 */
+#define LEVELS 8 /* 18 + 8 * 6 bits are more than 63 */
 #define BATCH 31
 #define SPARE_MOST 64
 
@@ -219,6 +222,8 @@ static void far_advance(struct timer_queue *q)
     while (b) {
         struct timer_batch *next = b->next;
         q->far_count -= b->count;
+        for (uint32_t i = 0; level == 0 && i < b->count; i++)
+            prefetch(timer_of(&b->entries[i]), sizeof(struct timer));
         for (uint32_t i = 0; i < b->count; i++) {
             struct timer_entry x = b->entries[i];
             if (x.when - q->horizon >= HORIZON_STEP) {
