@@ -103,7 +103,7 @@ ssize_t go_splice(int in, off_t *in_offset, int out, off_t *out_offset, size_t c
  * "unix", "unixgram", "unixpacket". address: "host:port", "[::1]:80", ":8080" (every address of this machine), port 0 for a free
  * one, a name or number for the port; of Unix sockets a path, "@name" for an abstract one. Returns the socket, or -errno; TCP's with
  * SO_REUSEADDR, TCP_NODELAY and keep-alive set, and those that listen with O_NONBLOCK on. -ENOENT for a name that is not known,
- * -EINVAL for an address that cannot be understood, -EPROTONOSUPPORT for another network.
+ * -EMFILE and -ENFILE without descriptors, -EINVAL for an address that cannot be understood, -EPROTONOSUPPORT for another network.
  */
 int go_listen(const char *network, const char *address);
 

@@ -136,21 +136,11 @@ static void on_request(int signo, siginfo_t *info, void *context)
 static int request_signal(void)
 {
     static int chosen;
-    if (chosen)
-        return chosen;
-    for (int signo = SIGRTMAX; signo >= SIGRTMIN; signo--) {
-        struct sigaction old;
-        if (sigaction(signo, NULL, &old) != 0 || (old.sa_flags & SA_SIGINFO) ||
-            old.sa_handler != SIG_DFL)
-            continue;
-        struct sigaction action = { .sa_sigaction = on_request,
-                                    .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART };
-        sigfillset(&action.sa_mask);
-        or_seq(&sched.own_signals, 1ull << (signo - 1)); /* before go_signal_notify can take it for free */
-        if (sigaction(signo, &action, NULL) == 0)
-            return chosen = signo;
-    }
-    return 0;
+    struct sigaction action = { .sa_sigaction = on_request, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART };
+    sigfillset(&action.sa_mask);
+    if (!chosen)
+        chosen = os_signal_take(&action);
+    return chosen;
 }
 
 /* The thread has the signal blocked, as the kernel says. */

@@ -83,6 +83,11 @@ static int parse_path(struct endpoint *e)
     return 0;
 }
 
+static bool is_letter_or_digit(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
 /* "host:port", "[host]:port", ":port". */
 static int parse_host(struct endpoint *e)
 {
@@ -99,6 +104,9 @@ static int parse_host(struct endpoint *e)
         return -EINVAL; /* IPv6 needs brackets */
     }
     if ((size_t)(end - text) >= sizeof e->host || strlen(colon + 1) >= sizeof e->service)
+        return -EINVAL;
+    /* A resolver would take " 80" and "+80" for numbers. */
+    if (colon[1] && !is_letter_or_digit(colon[1]))
         return -EINVAL;
     memcpy(e->host, text, (size_t)(end - text));
     strcpy(e->service, colon[1] ? colon + 1 : "0");
@@ -225,16 +233,18 @@ static int listen_at(struct endpoint *e)
 {
     if (e->family == AF_UNIX)
         return bind_to((struct sockaddr *)&e->path, e->path_size, e->type, false);
-    if (e->wild && e->family == AF_UNSPEC && e->literal) {
+    int r = look_up(e);
+    if (r < 0)
+        return r;
+    if (e->wild && e->family == AF_UNSPEC) {
         /* Both protocols by one socket, where the machine has IPv6. */
-        union address all = { .v6 = { .sin6_family = AF_INET6, .sin6_port = e->addresses.address[0].v4.sin_port } };
+        const union address *one = &e->addresses.address[0];
+        union address all = { .v6 = { .sin6_family = AF_INET6,
+                                      .sin6_port = one->any.sa_family == AF_INET6 ? one->v6.sin6_port : one->v4.sin_port } };
         int fd = bind_to(&all.any, sizeof all.v6, e->type, true);
         if (fd >= 0 || (fd != -EAFNOSUPPORT && fd != -EADDRNOTAVAIL))
             return fd;
     }
-    int r = look_up(e);
-    if (r < 0)
-        return r;
     /* A name: the IPv4 address if it has one, as in Go. */
     int chosen = 0;
     for (int i = 0; i < e->addresses.count; i++)

@@ -145,16 +145,10 @@ static void on_interrupt(int signo)
 static void choose_interrupt(void *arg)
 {
     (void)arg;
+    struct sigaction action = { .sa_handler = on_interrupt, .sa_flags = SA_ONSTACK };
     lock_take(&interrupt_lock);
-    for (int signo = SIGRTMAX; signo >= SIGRTMIN && !load_relaxed(&interrupt_signal); signo--) {
-        struct sigaction old, action = { .sa_handler = on_interrupt, .sa_flags = SA_ONSTACK };
-        if (sigaction(signo, NULL, &old) != 0 || (old.sa_flags & SA_SIGINFO) || old.sa_handler != SIG_DFL)
-            continue;
-        or_seq(&sched.own_signals, SIGNAL_BIT(signo)); /* before go_signal_notify can take it for free */
-        if (sigaction(signo, &action, NULL) == 0) {
-            store_release(&interrupt_signal, signo); /* pairs with the acquire in op_call_for_a_while */
-        }
-    }
+    if (!load_relaxed(&interrupt_signal))
+        store_release(&interrupt_signal, os_signal_take(&action)); /* pairs with the acquire in op_call_for_a_while */
     lock_release(&interrupt_lock);
 }
 

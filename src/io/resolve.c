@@ -47,6 +47,9 @@ static struct {
 
 static int error_of(int eai)
 {
+    /* Without one it finds neither files nor servers, and says that there is no such name. */
+    if (errno == EMFILE || errno == ENFILE)
+        return -errno;
     switch (eai) {
     case EAI_NONAME:
     case EAI_SERVICE:
@@ -73,6 +76,7 @@ static void work(struct request *q)
                               .ai_flags = q->passive ? AI_PASSIVE : 0 };
     struct addrinfo *list = NULL;
     struct resolve_result *result = &q->result;
+    errno = 0;
     int r = getaddrinfo(q->has_host ? q->host : NULL, q->service, &hints, &list);
     if (r != 0) {
         result->count = error_of(r);

@@ -156,12 +156,6 @@ static bool can_be_caught(int signo)
     }
 }
 
-/* A real-time signal that the library uses itself. */
-static bool is_our_own(int signo)
-{
-    return (load_relaxed(&sched.own_signals) >> (signo - 1) & 1) != 0;
-}
-
 /* Both under lock, on a system stack. */
 static void install_locked(int signo)
 {
@@ -272,7 +266,7 @@ GO_EXPORT int go_signal_notify(go_chan(int) c, int signo, ...)
     for (; signo != 0 && change.error == 0; signo = va_arg(args, int)) {
         if (!can_be_caught(signo))
             change.error = -EINVAL;
-        else if (is_our_own(signo))
+        else if (os_signal_is_own(signo))
             change.error = -EBUSY;
         else
             change.mask[signo / 64] |= 1ull << (signo % 64);

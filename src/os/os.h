@@ -11,8 +11,8 @@
 //   os_thread_start   a detached thread
 //   os_cpu_limit      how many processors this process may use
 // None of them allocates on the caller's stack beyond a few hundred bytes, because they are called
-// on goroutine stacks of 2 KiB; os_thread_start and os_cpu_limit are the exceptions and run on
-// system stacks. None touches errno, for Linux is called by raw system calls, but those two, whose callers make up for it.
+// on goroutine stacks of 2 KiB; os_thread_start, os_signal_take and os_cpu_limit are the exceptions and run on
+// system stacks. None touches errno, for Linux is called by raw system calls, but those three, whose callers make up for it.
 #pragma once
 
 #include "base/compiler.h"
@@ -46,6 +46,11 @@ int os_thread_count(void); /* of this process; 0: unknown */
 
 /* min(affinity mask, cgroup quota rounded up), at least 1. */
 int os_cpu_limit(void);
+
+/* Gives the highest real-time signal without a handler this one: it is the library's own from now on. 0 if there is none. */
+struct sigaction;
+int os_signal_take(const struct sigaction *action);
+bool os_signal_is_own(int signo);
 
 uint64_t os_random(void);
 

@@ -77,7 +77,6 @@ struct sched {
     _Atomic int64_t coarse_now; /* the clock as of sysmon's last look, for "waiting since" */
     int64_t start_time;
     _Atomic uint64_t id_batches; /* goroutine ids are handed out to Ps sixteen at a time */
-    _Atomic uint64_t own_signals; /* real-time signals that the library itself has taken: bit signo - 1 */
     bool light_fence_missing;    /* constant after init: no membarrier */
 };
 

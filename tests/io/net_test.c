@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -237,6 +238,9 @@ TEST(addresses_that_make_no_sense)
     CHECK_EQ(go_listen("tcp", "127.0.0.1"), -EINVAL);
     CHECK_EQ(go_listen("tcp", "::1:80"), -EINVAL);
     CHECK_EQ(go_listen("tcp", "127.0.0.1:99999"), -EINVAL);
+    CHECK_EQ(go_listen("tcp", "127.0.0.1:+80"), -EINVAL);
+    CHECK_EQ(go_listen("tcp", ": 80"), -EINVAL);
+    CHECK_EQ(go_dial("udp", "127.0.0.1:-1"), -EINVAL);
     CHECK_EQ(go_listen("carrier pigeon", "127.0.0.1:0"), -EPROTONOSUPPORT);
     CHECK_EQ(go_listen("tcp6", "127.0.0.1:0"), -EAFNOSUPPORT);
     CHECK_EQ(go_listen("tcp", NULL), -EINVAL);
@@ -284,6 +288,39 @@ TEST(any_address_and_names)
     CHECK(r == -ENOENT || r == -EAGAIN || r == -ETIMEDOUT);
     go_scope_leave(scope);
     go_scope_close(scope);
+}
+
+/* The port by its name means the same as by its number: every address. */
+TEST(any_address_and_a_service)
+{
+    static const char *const names[] = { "postgresql", "mysql", "x11", "rsync", "nfs", "sip" };
+    char address[64], target[32];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct servent *service = getservbyname(names[i], "tcp");
+        if (!service || ntohs(service->s_port) < 1024)
+            continue;
+        snprintf(target, sizeof target, ":%u", ntohs(service->s_port));
+        int l = go_listen("tcp", target);
+        if (l < 0)
+            continue; /* somebody else's */
+        struct sockaddr_storage by_number = { 0 }, by_name = { 0 };
+        socklen_t size = sizeof by_number;
+        CHECK_EQ(getsockname(l, (struct sockaddr *)&by_number, &size), 0);
+        go_close(l);
+        snprintf(target, sizeof target, ":%s", names[i]);
+        l = go_listen("tcp", target);
+        REQUIRE(l >= 0);
+        size = sizeof by_name;
+        CHECK_EQ(getsockname(l, (struct sockaddr *)&by_name, &size), 0);
+        CHECK(memcmp(&by_number, &by_name, sizeof by_name) == 0);
+        CHECK(go_local_address(l, address, sizeof address) > 0);
+        int fd = go_dial("tcp4", target);
+        CHECK(fd >= 0);
+        go_close(fd);
+        go_close(l);
+        return;
+    }
+    SKIP("no service of a free port is known here");
 }
 
 /* localhost has two addresses or one; somebody listens on one of them only. */
@@ -660,6 +697,27 @@ TEST(emfile_storm)
     for (int i = 0; i < N; i++)
         go_close(clients[i]);
     go_close(l);
+}
+
+/* It is not the name's fault. In a process of its own, for what has been looked up once may need no descriptor. */
+CHILD(no_descriptor)
+{
+    struct rlimit low;
+    getrlimit(RLIMIT_NOFILE, &low);
+    int next = dup(0);
+    close(next);
+    low.rlim_cur = (rlim_t)next;
+    setrlimit(RLIMIT_NOFILE, &low);
+    printf("%d", go_dial("tcp", "localhost:1"));
+}
+
+TEST(no_descriptor_to_look_it_up)
+{
+    char expected[16];
+    snprintf(expected, sizeof expected, "%d", -EMFILE);
+    struct test_result r = test_run_child("no_descriptor", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, expected);
 }
 
 /* --- many --- */

@@ -7,6 +7,7 @@
 #include <linux/membarrier.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -187,6 +188,27 @@ int os_cpu_limit(void)
         n = 1;
     int quota = cgroup_limit();
     return quota > 0 && quota < n ? quota : n;
+}
+
+static _Atomic uint64_t own_signals; /* bit signo - 1 */
+
+int os_signal_take(const struct sigaction *action)
+{
+    for (int signo = SIGRTMAX; signo >= SIGRTMIN; signo--) {
+        uint64_t bit = 1ull << (signo - 1);
+        struct sigaction old;
+        if (sigaction(signo, NULL, &old) != 0 || (old.sa_flags & SA_SIGINFO) || old.sa_handler != SIG_DFL)
+            continue;
+        /* Before it has the handler, or somebody else could take it for free. */
+        if ((or_seq(&own_signals, bit) & bit) == 0 && sigaction(signo, action, NULL) == 0)
+            return signo;
+    }
+    return 0;
+}
+
+bool os_signal_is_own(int signo)
+{
+    return (load_relaxed(&own_signals) >> (signo - 1) & 1) != 0;
 }
 
 uint64_t os_random(void)
