@@ -138,8 +138,11 @@ static int request_signal(void)
     static int chosen;
     struct sigaction action = { .sa_sigaction = on_request, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART };
     sigfillset(&action.sa_mask);
-    if (!chosen)
+    if (!chosen) {
+        lock_take(&os_signal_lock);
         chosen = os_signal_take(&action);
+        lock_release(&os_signal_lock);
+    }
     return chosen;
 }
 

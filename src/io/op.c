@@ -133,8 +133,7 @@ void sigpipe_release(const struct sigpipe_guard *guard, bool raised)
     SYSCALL4(SYS_rt_sigprocmask, SIG_SETMASK, &guard->before, NULL, sizeof set);
 }
 
-static struct lock interrupt_lock = LOCK_INIT(RANK_LEAF);
-static _Atomic int interrupt_signal; /* 0: not chosen yet, or none is free. Written under interrupt_lock */
+static _Atomic int interrupt_signal; /* 0: not chosen yet, or none is free. Written under os_signal_lock */
 
 static void on_interrupt(int signo)
 {
@@ -146,10 +145,10 @@ static void choose_interrupt(void *arg)
 {
     (void)arg;
     struct sigaction action = { .sa_handler = on_interrupt, .sa_flags = SA_ONSTACK };
-    lock_take(&interrupt_lock);
+    lock_take(&os_signal_lock);
     if (!load_relaxed(&interrupt_signal))
         store_release(&interrupt_signal, os_signal_take(&action)); /* pairs with the acquire in op_call_for_a_while */
-    lock_release(&interrupt_lock);
+    lock_release(&os_signal_lock);
 }
 
 ssize_t op_call_for_a_while(long call, long a, long b, long c, long d)

@@ -47,7 +47,7 @@ static struct {
 
 static int error_of(int eai)
 {
-    /* Without one it finds neither files nor servers, and says that there is no such name. */
+    /* Without a free descriptor getaddrinfo reaches neither files nor servers, and says that there is no such name. */
     if (errno == EMFILE || errno == ENFILE)
         return -errno;
     switch (eai) {

@@ -156,7 +156,7 @@ static bool can_be_caught(int signo)
     }
 }
 
-/* Both under lock, on a system stack. */
+/* These under lock, on a system stack. */
 static void install_locked(int signo)
 {
     struct sigaction action = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART };
@@ -164,6 +164,20 @@ static void install_locked(int signo)
     action.sa_mask = before[signo].sa_mask;
     action.sa_flags |= before[signo].sa_flags & (SA_NOCLDSTOP | SA_NOCLDWAIT);
     sigaction(signo, &action, NULL);
+}
+
+/* Installs what is new of the mask; false, and nothing done, if one of them is the library's. */
+static bool install_all_locked(const uint64_t mask[2])
+{
+    bool can = true;
+    lock_take(&os_signal_lock);
+    for (int signo = 1; signo < SIGNALS; signo++)
+        can &= !(mask[signo / 64] >> (signo % 64) & 1) || !os_signal_is_own(signo);
+    for (int signo = 1; can && signo < SIGNALS; signo++)
+        if ((mask[signo / 64] >> (signo % 64) & 1) && table.listeners[signo] == 0)
+            install_locked(signo);
+    lock_release(&os_signal_lock);
+    return can;
 }
 
 static void uninstall_locked(int signo)
@@ -209,6 +223,12 @@ static void listen_to(void *arg)
     lock_take(&table.lock);
     while ((l = *at) && l->c != change->c)
         at = &l->next;
+    if (!install_all_locked(change->mask)) {
+        lock_release(&table.lock);
+        change->error = -EBUSY;
+        free(fresh);
+        return;
+    }
     if (!l) {
         l = *at = fresh;
         l->c = go_chan_ref_(change->c);
@@ -218,8 +238,7 @@ static void listen_to(void *arg)
     for (int signo = 1; signo < SIGNALS; signo++)
         if ((change->mask[signo / 64] >> (signo % 64) & 1) && !listens(l, signo)) {
             l->mask[signo / 64] |= 1ull << (signo % 64);
-            if (table.listeners[signo]++ == 0)
-                install_locked(signo);
+            table.listeners[signo]++;
         }
     lock_release(&table.lock);
     free(fresh);
@@ -266,8 +285,6 @@ GO_EXPORT int go_signal_notify(go_chan(int) c, int signo, ...)
     for (; signo != 0 && change.error == 0; signo = va_arg(args, int)) {
         if (!can_be_caught(signo))
             change.error = -EINVAL;
-        else if (os_signal_is_own(signo))
-            change.error = -EBUSY;
         else
             change.mask[signo / 64] |= 1ull << (signo % 64);
     }

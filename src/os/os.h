@@ -9,10 +9,11 @@
 //   os_futex_*        sleep while a word has a value; wakes may be spurious
 //   os_fence_*        an asymmetric fence, or false from os_fence_init
 //   os_thread_start   a detached thread
+//   os_signal_*       signals for the library's own use
 //   os_cpu_limit      how many processors this process may use
 // None of them allocates on the caller's stack beyond a few hundred bytes, because they are called
-// on goroutine stacks of 2 KiB; os_thread_start, os_signal_take and os_cpu_limit are the exceptions and run on
-// system stacks. None touches errno, for Linux is called by raw system calls, but those three, whose callers make up for it.
+// on goroutine stacks of 2 KiB; os_thread_start and os_cpu_limit are the exceptions and run on
+// system stacks. None touches errno, for Linux is called by raw system calls, but those two, whose callers make up for it.
 #pragma once
 
 #include "base/compiler.h"
@@ -47,8 +48,11 @@ int os_thread_count(void); /* of this process; 0: unknown */
 /* min(affinity mask, cgroup quota rounded up), at least 1. */
 int os_cpu_limit(void);
 
-/* Gives the highest real-time signal without a handler this one: it is the library's own from now on. 0 if there is none. */
+/* For who gives signals handlers: what he has seen of one is still true when he does. */
+extern struct lock os_signal_lock;
 struct sigaction;
+/* Gives the highest real-time signal without a handler this one: it is the library's own from now on. 0 if there is none. Under the
+ * lock. */
 int os_signal_take(const struct sigaction *action);
 bool os_signal_is_own(int signo);
 

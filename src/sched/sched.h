@@ -127,7 +127,7 @@ static always_inline void switch_done_plain(struct m *mp)
     if (!prev)
         return;
     mp->prev = NULL;
-    /* Pairs with the acquire in claim_stack: the context is saved and nobody is on the stack. */
+    /* Pairs with the acquires in claim_stack and switch_to: the context is saved and nobody is on the stack. */
     store_release(&prev->run.on_cpu, 0);
 }
 

@@ -40,7 +40,7 @@
 // Giving back. Each central list remembers how short it got since the last look: so many stacks nobody needed. Their
 // pages go back to the system, outside of the lock; they stay on a list of their own, to be used again after those that are
 // still resident. While goroutines run that gets a hundredth of a processor, as in Go: who has had a million may have them
-// again, and a page costs as much to give back as a goroutine to run. Of a process that rests all go at once. Small stacks
+// again, and a page costs as much to give back as a goroutine to run. Of a process that does next to nothing all go at once. Small stacks
 // share pages, so whole chunks of 2 MiB go back when all their stacks are idle.
 //
 // The nasty race: a stack goes to a cache while its goroutine is still on it. The caller prevents that: it is put

@@ -40,6 +40,7 @@
 #define POLL_EVERY (10 * MILLISECOND)
 #define SCAVENGE_EVERY (100 * MILLISECOND)
 #define SCAVENGE_FOR (1 * MILLISECOND)
+#define RESTS 100 /* goroutines resumed since the last time: fewer, and the process does next to nothing */
 #define GIVE_UP_THREADS (1000 * MILLISECOND)
 #define TIMER_LATE (200 * MICROSECOND) /* more than who sleeps until it oversleeps: "Many timers" in schedule.c */
 #define SYSMON_STACK (128u << 10) /* it may have to print a report */
@@ -288,20 +289,25 @@ static bool doze(int64_t ns, bool for_ever)
     return all_idle;
 }
 
-/* "Giving back" in stack.c. For a while; of a process that rests, for as long as it does. True if stacks are still idle. */
-static bool scavenge(bool rests)
+/* "Giving back" in stack.c: for a while, and of a process that rests until something runs. True if stacks are still idle. */
+static bool scavenge(void)
 {
+    static uint64_t seen;
+    uint64_t ticks = 0;
     enum scavenged result;
     bool idle = load_relaxed(&sched.idle_p_count) == load_relaxed(&sched.procs);
     uint32_t count = load_acquire(&sched.p_count);
-    for (uint32_t i = 0; idle && i < count; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         struct p *pp = load_acquire(&sched.ps[i]);
-        if (!lock_try(&pp->lock))
+        ticks += load_relaxed(&pp->tick);
+        if (!idle || !lock_try(&pp->lock))
             continue;
         if (!load_relaxed(&pp->m)) /* then who holds its lock owns it */
             stack_cache_flush(&pp->stacks);
         lock_release(&pp->lock);
     }
+    bool rests = ticks - seen < RESTS;
+    seen = ticks;
     do
         result = stack_scavenge(os_now() + SCAVENGE_FOR);
     while (result == SCAVENGED_CUT_SHORT && rests && load_relaxed(&sched.idle_p_count) == load_relaxed(&sched.procs) &&
@@ -352,9 +358,11 @@ static void *sysmon(void *arg)
         if (unlikely(load_acquire(&debug_pending))) /* pairs with the release of whoever set it */
             debug_work();
         if (now - scavenged >= SCAVENGE_EVERY) {
-            stacks_idle = scavenge(dozed && !kicked);
+            stacks_idle = scavenge();
             scavenged = now;
         }
+        if (!dozes || kicked)
+            stacks_idle = true; /* for all we know: there may be more by the time it rests */
         if (options.schedtrace && now - traced >= options.schedtrace * MILLISECOND) {
             schedtrace(now);
             traced = now;

@@ -35,7 +35,7 @@ void timer_set_wait(struct m *mp, struct timer *t, int64_t when);
 /* park.c supplies this. `now`: the time by which t is due. */
 void wait_time_up(struct m *mp, struct timer *t, int64_t now);
 
-/* This, too: t will fire within a millisecond or so, and what its goroutine then needs shall be in the cache. */
+/* This, too: t will fire soon, and what its goroutine then needs shall be in the cache. */
 void wait_warm(struct timer *t);
 
 /* As timer_set, on a P that the caller owns in another way. */

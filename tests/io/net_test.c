@@ -309,6 +309,8 @@ TEST(any_address_and_a_service)
         go_close(l);
         snprintf(target, sizeof target, ":%s", names[i]);
         l = go_listen("tcp", target);
+        if (l == -EADDRINUSE)
+            continue; /* by now */
         REQUIRE(l >= 0);
         size = sizeof by_name;
         CHECK_EQ(getsockname(l, (struct sockaddr *)&by_name, &size), 0);

@@ -189,7 +189,7 @@ TEST(the_heap_stays_small)
         if (i > 256 && q.near_count > most)
             most = q.near_count;
     }
-    CHECK(most <= 4); /* of a millisecond, about */
+    CHECK(most <= 1); /* of a quarter of a millisecond, about */
     CHECK_EQ(q.near_count + q.far_count, 0);
     timer_queue_free(&q);
 }

@@ -2,6 +2,7 @@
 // The seam of os/os.h on Linux.
 #include "os/os.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #include "os/linux/syscall.h"
+#include "os/lock.h"
 
 #define SECOND 1000000000ll
 #define TSAN_SIGNALS_EVERY (SECOND / 50)
@@ -190,20 +192,22 @@ int os_cpu_limit(void)
     return quota > 0 && quota < n ? quota : n;
 }
 
-static _Atomic uint64_t own_signals; /* bit signo - 1 */
+struct lock os_signal_lock = LOCK_INIT(RANK_LEAF);
+static _Atomic uint64_t own_signals; /* bit signo - 1; written under the lock */
 
 int os_signal_take(const struct sigaction *action)
 {
-    for (int signo = SIGRTMAX; signo >= SIGRTMIN; signo--) {
-        uint64_t bit = 1ull << (signo - 1);
+    int kept = errno, taken = 0;
+    for (int signo = SIGRTMAX; signo >= SIGRTMIN && !taken; signo--) {
         struct sigaction old;
-        if (sigaction(signo, NULL, &old) != 0 || (old.sa_flags & SA_SIGINFO) || old.sa_handler != SIG_DFL)
+        if (sigaction(signo, NULL, &old) != 0 || (old.sa_flags & SA_SIGINFO) || old.sa_handler != SIG_DFL ||
+            sigaction(signo, action, NULL) != 0)
             continue;
-        /* Before it has the handler, or somebody else could take it for free. */
-        if ((or_seq(&own_signals, bit) & bit) == 0 && sigaction(signo, action, NULL) == 0)
-            return signo;
+        or_seq(&own_signals, 1ull << (signo - 1));
+        taken = signo;
     }
-    return 0;
+    errno = kept;
+    return taken;
 }
 
 bool os_signal_is_own(int signo)
