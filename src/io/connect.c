@@ -129,6 +129,7 @@ GO_EXPORT int go_connect(int fd, const struct sockaddr *address, socklen_t size)
     c.flags = SYSCALL2(SYS_fcntl, fd, F_GETFL);
     if (c.flags < 0)
         return (int)c.flags;
+    netpoll_order_in();
     for (int64_t pause = PAUSE_FIRST; (r = connect_once(fd, &c)) == -EAGAIN; pause = pause < PAUSE_MOST ? pause * 2 : pause)
         if ((r = pause_before_again(&op, pause)) < 0)
             return r;

@@ -113,11 +113,13 @@ GO_EXPORT ssize_t go_sendfile(int out, int in, off_t *offset, size_t count)
 static ssize_t splice_now(int in, off_t *in_offset, int out, off_t *out_offset, size_t count, unsigned flags)
 {
     struct sigpipe_guard guard;
+    netpoll_order_in();
     go_block_enter();
     sigpipe_hold(&guard);
     ssize_t n = SYSCALL6(SYS_splice, in, in_offset, out, out_offset, count, flags | SPLICE_F_NONBLOCK);
     sigpipe_release(&guard, n == -EPIPE);
     go_block_leave();
+    netpoll_order_out();
     return n;
 }
 

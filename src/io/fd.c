@@ -67,6 +67,7 @@ GO_EXPORT int go_close(int fd)
 {
     io_enter();
     uint32_t generation = netpoll_closing(fd);
+    netpoll_order_in(); /* the other end learns of it */
     go_block_enter(); /* a socket may linger, a network file be written back */
     int r = (int)SYSCALL1(SYS_close, fd);
     go_block_leave();
@@ -146,6 +147,8 @@ GO_EXPORT int go_wait_fd(int fd, short events)
         if (load_relaxed(&d->generation) != generation)
             return -EBADF;
         r = os_poll(fd, events);
+        if (r > 0)
+            netpoll_order_out();
         if (r != 0)
             return r;
         r = wait_sides(w, n);

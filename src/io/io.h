@@ -23,11 +23,13 @@ void go_block_leave(void);
 #define IO_BLOCKING(call)                                                                          \
     __extension__({                                                                                \
         long r_;                                                                                   \
+        netpoll_order_in();                                                                        \
         go_block_enter();                                                                          \
         do {                                                                                       \
             r_ = (call);                                                                           \
         } while (r_ == -EINTR);                                                                    \
         go_block_leave();                                                                          \
+        netpoll_order_out();                                                                       \
         r_;                                                                                        \
     })
 

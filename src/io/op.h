@@ -89,9 +89,14 @@ static always_inline ssize_t op_attempt_until(struct op *op, attempt_fn attempt,
 static always_inline ssize_t op_run(struct op *op, attempt_fn attempt, bool skips)
 {
     enum poll_turn turn = TURN_FIRST;
+    if (op->side == POLL_WRITE)
+        netpoll_order_in();
     ssize_t n = op_attempt_until(op, attempt, skips, &turn);
     if (unlikely(turn == TURN_FLIGHT))
         netpoll_land(op->d, op->side, op->seen);
+    if (op->side == POLL_READ && n >= 0)
+        netpoll_order_out();
+    sanitize_vector(op->iov, (size_t)op->count, n, op->side == POLL_READ);
     return n;
 }
 

@@ -318,6 +318,8 @@ GO_EXPORT ssize_t go_recvmsg(int fd, struct msghdr *message, int flags)
     bool all = unlikely(waits_for_all(&op)) && message->msg_iovlen <= IOV_MAX;
     ssize_t n = all ? recv_all(&op, message) : op_run(&op, attempt_recvmsg, false);
     netpoll_pass_on(op.d, POLL_READ);
+    if (!all && n > 0)
+        sanitize_vector(message->msg_iov, message->msg_iovlen, n, true);
     return n;
 }
 
@@ -532,10 +534,22 @@ GO_EXPORT ssize_t go_sendmsg(int fd, const struct msghdr *message, int flags)
         return r;
     ssize_t n = op_run(&op, attempt_sendmsg, false);
     netpoll_pass_on(op.d, POLL_WRITE);
+    if (n > 0)
+        sanitize_vector(message->msg_iov, message->msg_iovlen, n, false);
     return n;
 }
 
 /* --- at a place in a file --- */
+
+static ssize_t read_at(int fd, const struct iovec *iov, int count, off_t offset)
+{
+    ssize_t n = SYSCALL6(SYS_preadv2, fd, iov, count, offset, 0, RWF_NOWAIT);
+    if (n == 0 || (n > 0 && (size_t)n == iov_size(iov, count)))
+        return n;
+    if (n < 0 && n != -EAGAIN && n != -EOPNOTSUPP && n != -ENOSYS && n != -EINTR)
+        return n;
+    return IO_BLOCKING(SYSCALL6(SYS_preadv, fd, iov, count, offset, 0, 0));
+}
 
 GO_EXPORT ssize_t go_preadv(int fd, const struct iovec *iov, int count, off_t offset)
 {
@@ -548,12 +562,11 @@ GO_EXPORT ssize_t go_preadv(int fd, const struct iovec *iov, int count, off_t of
         return -ETIMEDOUT;
     if (offset < 0)
         return -EINVAL;
-    ssize_t n = SYSCALL6(SYS_preadv2, fd, iov, count, offset, 0, RWF_NOWAIT);
-    if (n == 0 || (n > 0 && (size_t)n == iov_size(iov, count)))
-        return n;
-    if (n < 0 && n != -EAGAIN && n != -EOPNOTSUPP && n != -ENOSYS && n != -EINTR)
-        return n;
-    return IO_BLOCKING(SYSCALL6(SYS_preadv, fd, iov, count, offset, 0, 0));
+    ssize_t n = read_at(fd, iov, count, offset);
+    if (n >= 0)
+        netpoll_order_out();
+    sanitize_vector(iov, (size_t)count, n, true);
+    return n;
 }
 
 GO_EXPORT ssize_t go_pread(int fd, void *buffer, size_t size, off_t offset)
@@ -571,7 +584,9 @@ GO_EXPORT ssize_t go_pwritev(int fd, const struct iovec *iov, int count, off_t o
         return r;
     if (netpoll_late(d, POLL_WRITE))
         return -ETIMEDOUT;
-    return IO_BLOCKING(SYSCALL6(SYS_pwritev, fd, iov, count, offset, 0, 0));
+    ssize_t n = IO_BLOCKING(SYSCALL6(SYS_pwritev, fd, iov, count, offset, 0, 0));
+    sanitize_vector(iov, (size_t)count, n, false);
+    return n;
 }
 
 GO_EXPORT ssize_t go_pwrite(int fd, const void *buffer, size_t size, off_t offset)

@@ -64,6 +64,7 @@
 
 _Atomic int netpoll_waits;
 _Atomic int64_t netpoll_when;
+char netpoll_order;
 
 static _Atomic(struct poll_desc *) pages[PAGES];
 static struct lock open_lock = LOCK_INIT(RANK_LEAF);
@@ -611,6 +612,8 @@ int netpoll_check(int fd, enum poll_side side, struct netpoll_waiter *w)
     if (r < 0)
         return r;
     r = os_poll(fd, side == POLL_READ ? POLLIN | POLLRDHUP : POLLOUT);
+    if (r > 0)
+        netpoll_order_out();
     if (r != 0)
         return r < 0 ? r : 1;
     return netpoll_late(w->desc, side) ? 1 : 0;

@@ -29,6 +29,7 @@
 
 #include "base/atomic.h"
 #include "base/compiler.h"
+#include "base/sanitize.h"
 #include "os/lock.h"
 #include "os/poller.h"
 #include "sched/g.h"
@@ -95,6 +96,22 @@ struct poll_desc {
     struct poll_desc *suspect_next; /* constant while suspect */
     struct poll_queue side[2];    /* by enum poll_side */
 } __attribute__((aligned(CACHE_LINE)));
+
+/*
+ * As in Go what has gone into a descriptor comes before what has come out of one since: of any, for which belong together only
+ * the kernel knows. For ThreadSanitizer: netpoll_order_in is called before the system call, netpoll_order_out after.
+ */
+extern char netpoll_order;
+
+static always_inline void netpoll_order_in(void)
+{
+    __tsan_release(&netpoll_order);
+}
+
+static always_inline void netpoll_order_out(void)
+{
+    __tsan_acquire(&netpoll_order);
+}
 
 /* --- one descriptor --- */
 

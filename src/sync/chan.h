@@ -8,6 +8,7 @@
 #include "base/atomic.h"
 #include "base/check.h"
 #include "base/compiler.h"
+#include "base/sanitize.h"
 #include "os/lock.h"
 #include "os/os.h"
 #include "sched/park.h"
@@ -67,15 +68,6 @@ struct go_channel {
 } __attribute__((aligned(CACHE_LINE)));
 
 _Static_assert(offsetof(struct go_channel, refs) == CACHE_LINE, "what is held makes one cache line");
-
-/* TSan is told what the bias protocol orders. */
-#if HAVE_TSAN
-void __tsan_acquire(void *);
-void __tsan_release(void *);
-#else
-#define __tsan_acquire(p) ((void)(p))
-#define __tsan_release(p) ((void)(p))
-#endif
 
 struct m *chan_enter_slow(struct m *mp, struct go_channel *c, bool may_park);
 void chan_leave_slow(struct m *mp, struct go_channel *c);

@@ -2,9 +2,16 @@
 // The sanitizers see through goroutines: each CHILD has one bug, or none, and the report names it.
 #include <goroutine.h>
 
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "test.h"
 
@@ -38,7 +45,9 @@ static void add(int n)
             atomic_store_explicit(&together, 1, memory_order_relaxed);
         for (int i = 0; i < 100; i++) {
             plain += n;
-            __asm__ volatile("" ::: "memory"); /* or it is one access, and two at the very same moment escape TSan */
+            __asm__ volatile(
+                "" ::
+                    : "memory"); /* or it is one access, and two at the very same moment escape TSan */
         }
         atomic_fetch_sub_explicit(&inside, 1, memory_order_relaxed);
         go_yield();
@@ -132,6 +141,101 @@ CHILD(ordered)
     go_waitgroup_wait(&done);
 }
 
+/* --- what goes through descriptors --- */
+
+enum way { READ_A_PIPE, READ_A_SOCKET, WAIT_FOR_ONE, SELECT_ONE, SEE_THE_END, READ_A_PLACE, WAYS };
+
+static int ends[2]; /* out of [0] comes what goes into [1] */
+static int told;
+static atomic_int is_told;
+
+static void *tell(void *arg)
+{
+    enum way way = *(enum way *)arg;
+    go_now(); /* from here on the library knows this thread */
+    told = 1;
+    if (way == SEE_THE_END)
+        go_close(ends[1]);
+    else if (way == READ_A_PLACE)
+        go_pwrite(ends[1], "x", 1, 0);
+    else
+        go_write(ends[1], "x", 1);
+    atomic_store_explicit(&is_told, 1, memory_order_relaxed);
+    return NULL;
+}
+
+static bool hear(enum way way)
+{
+    char c;
+    if (way == WAIT_FOR_ONE)
+        return go_wait_fd(ends[0], POLLIN) == POLLIN;
+    if (way == SELECT_ONE)
+        return go_select(case_readable(ends[0])) == 0;
+    if (way == SEE_THE_END)
+        return go_read(ends[0], &c, 1) == 0;
+    if (way == READ_A_PLACE)
+        return go_pread(ends[0], &c, 1, 0) == 1;
+    return go_read(ends[0], &c, 1) == 1;
+}
+
+/* Nothing but the descriptor orders the two threads; neither waits for the other in the library. */
+CHILD(handed_over)
+{
+    for (enum way way = 0; way < WAYS; way++) {
+        int r = 0;
+        if (way == READ_A_SOCKET)
+            r = socketpair(AF_UNIX, SOCK_STREAM, 0, ends);
+        else if (way == READ_A_PLACE)
+            ends[0] = ends[1] = fileno(tmpfile()); /* not memfd_create: of its memory reads block */
+        else
+            r = pipe(ends);
+        pthread_t thread;
+        if (r != 0 || ends[0] < 0 || pthread_create(&thread, NULL, tell, &way) != 0)
+            abort();
+        while (!atomic_load_explicit(&is_told, memory_order_relaxed))
+            go_yield();
+        if (!hear(way) || told != 1)
+            abort();
+        pthread_join(thread, NULL);
+        told = 0;
+        atomic_store_explicit(&is_told, 0, memory_order_relaxed);
+        go_close(ends[0]);
+        if (way != SEE_THE_END && way != READ_A_PLACE)
+            go_close(ends[1]);
+    }
+}
+
+static char shared[4];
+
+static void *fill(void *arg)
+{
+    shared[1] = 'y';
+    atomic_store_explicit(&is_told, 1, memory_order_relaxed);
+    return arg;
+}
+
+static void other_thread_fills(void)
+{
+    pthread_t thread;
+    if (pipe(ends) != 0 || pthread_create(&thread, NULL, fill, NULL) != 0)
+        abort();
+    while (!atomic_load_explicit(&is_told, memory_order_relaxed))
+        ;
+}
+
+CHILD(race_with_read)
+{
+    other_thread_fills();
+    go_write(ends[1], "abc", 3);
+    go_read(ends[0], shared, sizeof shared);
+}
+
+CHILD(race_with_write)
+{
+    other_thread_fills();
+    go_write(ends[1], shared, sizeof shared);
+}
+
 TEST(race_is_seen)
 {
 #ifndef UNDER_TSAN
@@ -145,9 +249,27 @@ TEST(race_is_seen)
     CHECK_CONTAINS(r.output, "sanitizer_test.c");
 }
 
+TEST(race_with_the_kernel_is_seen)
+{
+#ifndef UNDER_TSAN
+    SKIP("not built with -fsanitize=thread");
+#endif
+    struct test_result r = test_run_child("race_with_read", NULL);
+    CHECK_EQ(r.status, 66);
+    CHECK_CONTAINS(r.output, "WARNING: ThreadSanitizer: data race");
+    CHECK_CONTAINS(r.output, "go_read");
+    r = test_run_child("race_with_write", NULL);
+    CHECK_EQ(r.status, 66);
+    CHECK_CONTAINS(r.output, "WARNING: ThreadSanitizer: data race");
+    CHECK_CONTAINS(r.output, "go_write");
+}
+
 TEST(no_race_is_invented)
 {
     struct test_result r = test_run_child("ordered", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "");
+    r = test_run_child("handed_over", NULL);
     CHECK_EQ(r.status, 0);
     CHECK_STR(r.output, "");
 }
@@ -212,6 +334,55 @@ CHILD(overflow_of_a_local)
     go_waitgroup_wait(&done);
 }
 
+static const char *const calls[] = { "go_read",    "go_readv",  "go_recvfrom", "go_recvmsg",
+                                     "go_preadv",  "go_write",  "go_writev",   "go_sendto",
+                                     "go_sendmsg", "go_pwritev" };
+
+/* Calls with a block of 8 bytes that take it for one of 16: the kernel sees nothing wrong. */
+CHILD(past_the_end_of_a_block)
+{
+    int call = atoi(getenv("CALL")), file = memfd_create("place", MFD_CLOEXEC);
+    char *p = calloc(1, 8);
+    struct iovec iov[2] = { { p, 8 }, { p, 16 } };
+    struct msghdr m = { .msg_iov = &iov[1], .msg_iovlen = 1 };
+    if (file < 0 || socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0 || ftruncate(file, 16) != 0 ||
+        go_write(ends[1], "0123456789abcdef01234567", 24) != 24)
+        abort();
+    switch (call) {
+    case 0:
+        go_read(ends[0], p, 16);
+        break;
+    case 1:
+        go_readv(ends[0], iov, 2);
+        break;
+    case 2:
+        go_recvfrom(ends[0], p, 16, 0, NULL, NULL);
+        break;
+    case 3:
+        go_recvmsg(ends[0], &m, 0);
+        break;
+    case 4:
+        go_pread(file, p, 16, 0);
+        break;
+    case 5:
+        go_write(ends[1], p, 16);
+        break;
+    case 6:
+        go_writev(ends[1], iov, 2);
+        break;
+    case 7:
+        go_sendto(ends[1], p, 16, 0, NULL, 0);
+        break;
+    case 8:
+        go_sendmsg(ends[1], &m, 0);
+        break;
+    case 9:
+        go_pwrite(file, p, 16, 0);
+        break;
+    }
+    free(p);
+}
+
 /* Locals of goroutines that wait, end, and use each other's stacks again. */
 static void with_locals(int n)
 {
@@ -272,6 +443,22 @@ TEST(memory_errors_are_seen)
     CHECK(r.status != 0);
     CHECK_CONTAINS(r.output, "stack-buffer-overflow");
     CHECK_CONTAINS(r.output, "past_the_end");
+}
+
+TEST(memory_errors_of_calls_are_seen)
+{
+#ifndef UNDER_ASAN
+    SKIP("not built with -fsanitize=address");
+#endif
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        char call[16];
+        snprintf(call, sizeof call, "CALL=%zu", i);
+        struct test_result r =
+            test_run_child("past_the_end_of_a_block", call, "ASAN_OPTIONS=detect_leaks=0", NULL);
+        CHECK(r.status != 0);
+        CHECK_CONTAINS(r.output, "heap-buffer-overflow");
+        CHECK_CONTAINS(r.output, calls[i]);
+    }
 }
 
 TEST(no_memory_error_is_invented)
