@@ -13,6 +13,7 @@
 
 #include "debug/page.h"
 #include "debug/traceback.h"
+#include "io/io.h"
 #include "os/linux/syscall.h"
 #include "sched/sched.h"
 #include "sched/section.h"
@@ -216,20 +217,24 @@ static void connection(void *arg)
     go_close(fd);
 }
 
-static void launch(void (*fn)(void *), int fd)
+static void launch(void (*fn)(void *), uintptr_t arg)
 {
     struct m *mp = section_enter();
-    newproc_internal(mp, fn, (void *)(intptr_t)fd, &serve_site, G_SYSTEM);
+    newproc_internal(mp, fn, (void *)arg, &serve_site, G_SYSTEM);
     section_leave(mp);
 }
 
+#define GENERATION_SHIFT 32 /* in serve's argument, beside the descriptor */
+
 static void serve(void *arg)
 {
-    int listener = (int)(intptr_t)arg;
+    struct poll_desc *d;
+    if (netpoll_begin((int)(uint32_t)(uintptr_t)arg, &d) < 0)
+        return;
     for (;;) {
-        int fd = go_accept(listener, NULL, NULL);
+        int fd = io_accept(d, (uint32_t)((uintptr_t)arg >> GENERATION_SHIFT));
         if (fd >= 0)
-            launch(connection, fd);
+            launch(connection, (uintptr_t)fd);
         else if (fd == -9 || fd == -22 || fd == -88) /* EBADF, EINVAL, ENOTSOCK: closed or shut down */
             return;
         else
@@ -239,8 +244,9 @@ static void serve(void *arg)
 
 GO_EXPORT int go_debug_serve(const char *address)
 {
+    struct poll_desc *d;
     int fd = go_listen("tcp", address);
-    if (fd >= 0)
-        launch(serve, fd);
+    if (fd >= 0 && netpoll_begin(fd, &d) == 0) /* go_listen has been there already */
+        launch(serve, (uintptr_t)load_relaxed(&d->generation) << GENERATION_SHIFT | (uintptr_t)fd);
     return fd;
 }

@@ -24,6 +24,7 @@
 
 #define WAIT_STACK (64u << 10)
 #define KEPT_MOST 16
+#define PAUSE (10 * GO_MILLISECOND)
 
 extern char **environ;
 
@@ -45,6 +46,14 @@ static int make_pipe(struct start *s, int i, bool to_child)
         return (int)r;
     s->child_end[i] = fds[to_child ? 0 : 1];
     s->own_end[i] = fds[to_child ? 1 : 0];
+    /* Where the caller has closed his own the child's end may have the number of another one of the three. */
+    if (s->child_end[i] <= 2) {
+        long moved = SYSCALL3(SYS_fcntl, s->child_end[i], F_DUPFD_CLOEXEC, 3);
+        if (moved < 0)
+            return (int)moved;
+        SYSCALL1(SYS_close, s->child_end[i]);
+        s->child_end[i] = (int)moved;
+    }
     return 0;
 }
 
@@ -54,8 +63,8 @@ static int redirect(posix_spawn_file_actions_t *actions, int as, int pipe_end, i
         return posix_spawn_file_actions_adddup2(actions, pipe_end, as);
     if (fd == GO_RUN_NULL)
         return posix_spawn_file_actions_addopen(actions, as, "/dev/null", as == 0 ? O_RDONLY : O_WRONLY, 0);
-    if (fd > 0)
-        return posix_spawn_file_actions_adddup2(actions, fd, as);
+    if (fd != 0)
+        return posix_spawn_file_actions_adddup2(actions, fd, as); /* EBADF of a negative one */
     return 0;
 }
 
@@ -133,9 +142,13 @@ GO_EXPORT int go_run(const char *const argv[], ...)
     pid_t pid = go_start(argv, options);
     if (pid < 0)
         return pid;
-    pid_t r = go_wait_child(pid, &status);
+    /* Nobody else knows of it: where there is no descriptor to wait for, it is asked after from time to time. */
+    pid_t r;
+    while ((r = go_wait_child(pid, &status)) < 0 && r != -ECANCELED && r != -ETIMEDOUT && r != -ECHILD)
+        if ((r = go_sleep(PAUSE)) < 0)
+            break;
     if (r == -ECANCELED || r == -ETIMEDOUT) {
-        /* Nobody else knows of it. Its end does not take long now. */
+        /* Its end does not take long now. */
         SYSCALL2(SYS_kill, pid, SIGKILL);
         IO_BLOCKING(SYSCALL4(SYS_wait4, pid, &status, 0, NULL));
     }

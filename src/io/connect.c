@@ -58,21 +58,32 @@ static ssize_t attempt_accept(struct op *op)
     return n;
 }
 
+static int accept_with(struct op *op)
+{
+    enum poll_kind kind = (enum poll_kind)load_relaxed(&op->d->kind);
+    if (kind != KIND_TCP && kind != KIND_SOCKET)
+        kind = io_classify(op->fd, op->d);
+    ssize_t n = op_run(op, attempt_accept, false);
+    if (n >= 0)
+        netpoll_fresh((int)n, kind);
+    netpoll_pass_on(op->d, POLL_READ);
+    return (int)n;
+}
+
 GO_EXPORT int go_accept(int fd, struct sockaddr *address, socklen_t *size)
 {
     struct op op = { .fd = fd, .side = POLL_READ, .extra = address, .extra2 = size, .end = -EINVAL };
     io_enter();
     int r = netpoll_begin(fd, &op.d);
-    if (r < 0)
-        return r;
-    enum poll_kind kind = (enum poll_kind)load_relaxed(&op.d->kind);
-    if (kind != KIND_TCP && kind != KIND_SOCKET)
-        kind = io_classify(fd, op.d);
-    ssize_t n = op_run(&op, attempt_accept, false);
-    if (n >= 0)
-        netpoll_fresh((int)n, kind);
-    netpoll_pass_on(op.d, POLL_READ);
-    return (int)n;
+    return r < 0 ? r : accept_with(&op);
+}
+
+int io_accept(struct poll_desc *d, uint32_t generation)
+{
+    struct op op = { .fd = d->fd, .side = POLL_READ, .end = -EINVAL, .d = d, .goes_on = true };
+    op.seen.generation = generation;
+    io_enter();
+    return accept_with(&op);
 }
 
 /* What attempt_connected needs. */

@@ -2,7 +2,9 @@
 // From descriptor to descriptor: sendfile and splice.
 //
 // Invariants
-//   - No call that could wait for a peer is made without O_NONBLOCK or SPLICE_F_NONBLOCK; waiting for a disk is a blocking call.
+//   - A call that could wait for a peer is made with O_NONBLOCK or SPLICE_F_NONBLOCK, or for a while only; waiting for a disk is a
+//     blocking call.
+//   - Steps of one call are about the same two files: a number that is another file by now is -EBADF.
 //   - What has gone out is told, and the offsets are where it ended.
 //
 // Problem. sendfile knows no flag that keeps it from blocking on its destination.
@@ -39,40 +41,49 @@ static void copy_buffer(void *arg)
         b->memory = malloc(COPY_STEP);
 }
 
-/* To what is in blocking mode: as others write. */
-static ssize_t copy_to_socket(int out, int in, off_t *offset, size_t count)
+/* To what is in blocking mode: as others write. The kernel looks at less than sendfile does, so some errors are not its own. */
+static ssize_t copy_to_socket(struct op *op, int in, off_t *offset, size_t count)
 {
+    struct poll_desc *d_in;
     struct copy_buffer b = { 0 };
+    off_t at = offset ? *offset : SYSCALL3(SYS_lseek, in, 0, SEEK_CUR);
+    ssize_t done = 0, r = netpoll_begin(in, &d_in);
+    if (r < 0 || at < 0)
+        return r < 0 ? r : !offset && at != -ESPIPE ? at : -EINVAL;
+    uint32_t generation_in = load_relaxed(&d_in->generation);
+    op->seen = netpoll_see(op->d, POLL_WRITE); /* all that follows is for these two files */
+    op->goes_on = true;
     system_stack_call(copy_buffer, &b);
     if (!b.memory)
         return -ENOMEM;
-    off_t at = offset ? *offset : 0;
-    ssize_t done = 0, r = 0;
-    while (count > 0) {
-        size_t most = count < COPY_STEP ? count : COPY_STEP, written = 0;
-        if (!offset && (at = SYSCALL3(SYS_lseek, in, 0, SEEK_CUR)) < 0) {
+    for (; count > 0; io_enter()) {
+        struct iovec iov = { b.memory, count < COPY_STEP ? count : COPY_STEP };
+        size_t most = iov.iov_len, written = 0;
+        if (!offset && (at = SYSCALL3(SYS_lseek, in, 0, SEEK_CUR)) < 0)
             r = at;
+        else
+            r = op_read_at(in, &iov, 1, at);
+        if (load_relaxed(&d_in->generation) != generation_in)
+            r = -EBADF;
+        if (r <= 0)
             break;
-        }
-        ssize_t n = go_pread(in, b.memory, most, at);
-        if (n <= 0) {
-            r = n;
-            break;
-        }
-        r = go_write_count(out, b.memory, (size_t)n, &written);
+        iov.iov_len = (size_t)r;
+        op->iov = &iov;
+        op->count = 1;
+        r = op_write_all(op, &written);
         at += (off_t)written;
         done += (ssize_t)written;
         count -= written;
         if (offset)
             *offset = at;
-        else
+        else if (load_relaxed(&d_in->generation) == generation_in)
             SYSCALL3(SYS_lseek, in, at, SEEK_SET);
-        if (r < 0 || (size_t)n < most)
+        if (r < 0 || (size_t)r < most)
             break;
     }
     b.give_back = true;
     system_stack_call(copy_buffer, &b);
-    return done > 0 ? done : r;
+    return done > 0 ? done : r == -EISDIR || r == -ESPIPE ? -EINVAL : r;
 }
 
 struct sendfile {
@@ -105,15 +116,27 @@ GO_EXPORT ssize_t go_sendfile(int out, int in, off_t *offset, size_t count)
     int nonblocking = io_nonblocking(out);
     if (nonblocking < 0)
         return nonblocking;
-    if (count > 0 && !nonblocking && kind != KIND_FILE)
-        return copy_to_socket(out, in, offset, count);
+    if ((ssize_t)count > 0 && !nonblocking && kind != KIND_FILE)
+        return copy_to_socket(&op, in, offset, count);
     return op_run(&op, attempt_sendfile, false);
 }
 
-static ssize_t splice_now(int in, off_t *in_offset, int out, off_t *out_offset, size_t count, unsigned flags)
+/* SPLICE_F_NONBLOCK is about the pipe only. */
+static bool blocks(int fd, struct poll_desc *d)
+{
+    return io_classify(fd, d) != KIND_FILE && SYSCALL2(SYS_fcntl, fd, F_GETPIPE_SZ) < 0 && io_nonblocking(fd) == 0;
+}
+
+static ssize_t splice_now(int in, off_t *in_offset, int out, off_t *out_offset, size_t count, unsigned flags, bool may_block)
 {
     struct sigpipe_guard guard;
     netpoll_order_in();
+    if (may_block) {
+        ssize_t part = op_call_for_a_while(SYS_splice, in, (long)in_offset, out, (long)out_offset, (long)count,
+                                           flags | SPLICE_F_NONBLOCK);
+        netpoll_order_out();
+        return part;
+    }
     go_block_enter();
     sigpipe_hold(&guard);
     ssize_t n = SYSCALL6(SYS_splice, in, in_offset, out, out_offset, count, flags | SPLICE_F_NONBLOCK);
@@ -144,6 +167,7 @@ GO_EXPORT ssize_t go_splice(int in, off_t *in_offset, int out, off_t *out_offset
     if (r < 0)
         return r;
     uint32_t generation_in = load_relaxed(&d_in->generation), generation_out = load_relaxed(&d_out->generation);
+    bool may_block = blocks(in, d_in) || blocks(out, d_out);
     for (;;) {
         struct poll_seen seen_in = netpoll_see(d_in, POLL_READ), seen_out = netpoll_see(d_out, POLL_WRITE);
         if (seen_in.generation != generation_in || seen_out.generation != generation_out)
@@ -155,7 +179,7 @@ GO_EXPORT ssize_t go_splice(int in, off_t *in_offset, int out, off_t *out_offset
             return ready_in < 0 ? ready_in : ready_out;
         bool both = ready_in > 0 && ready_out > 0;
         if (both || (!checked && splice_only_checks(in, ready_in > 0, out, ready_out > 0))) {
-            ssize_t n = splice_now(in, in_offset, out, out_offset, count, flags);
+            ssize_t n = splice_now(in, in_offset, out, out_offset, count, flags, may_block);
             if (n == -EINTR)
                 continue;
             if (n != -EAGAIN)

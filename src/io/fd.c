@@ -20,6 +20,7 @@
 //
 // Rejected. Asking each time (fstat): a system call for each operation.
 #include <goroutine/io.h>
+#include <goroutine/time.h>
 
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -30,6 +31,8 @@
 #include "io/io.h"
 #include "sched/park.h"
 #include "sched/section.h"
+
+#define PAUSE 1000000 /* ns */
 
 int io_nonblocking(int fd)
 {
@@ -132,7 +135,7 @@ GO_EXPORT int go_wait_fd(int fd, short events)
     if (!reads && !writes)
         reads = writes = true; /* errors and hang-ups */
     uint32_t generation = load_relaxed(&d->generation);
-    for (;;) {
+    for (bool waited = false;; waited = !waited) {
         struct netpoll_waiter w[2];
         int n = 0;
         if ((reads && netpoll_late(d, POLL_READ)) || (writes && netpoll_late(d, POLL_WRITE)))
@@ -151,7 +154,8 @@ GO_EXPORT int go_wait_fd(int fd, short events)
             netpoll_order_out();
         if (r != 0)
             return r;
-        r = wait_sides(w, n);
+        /* The side may be ready in another way than is asked for, and for long: a wait would end at once. */
+        r = waited ? go_sleep(PAUSE) : wait_sides(w, n);
         if (r < 0)
             return r;
     }

@@ -38,7 +38,7 @@ static long call_while_in_scope(long call, int fd, long b, long c, long d)
     bool known = fd >= 0 && netpoll_begin(fd, &desc) == 0;
     uint32_t generation = known ? load_relaxed(&desc->generation) : 0;
     for (;;) {
-        long r = op_call_for_a_while(call, fd, b, c, d);
+        long r = op_call_for_a_while(call, fd, b, c, d, 0, 0);
         if (r != -EAGAIN)
             return r;
         if ((r = go_cancelled()) < 0) /* some file systems say -EAGAIN themselves when they are interrupted */

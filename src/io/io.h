@@ -39,5 +39,8 @@ enum poll_kind io_classify(int fd, struct poll_desc *d);
 /* fd does not know RWF_NOWAIT: how else it is to be asked goes to d->kind. */
 void io_classify_device(int fd, struct poll_desc *d);
 
+/* As go_accept, from the listener that had d when d->generation was this. */
+int io_accept(struct poll_desc *d, uint32_t generation);
+
 /* True if O_NONBLOCK is set; -EBADF. */
 int io_nonblocking(int fd);

@@ -11,6 +11,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,8 @@
 /* As Go: a peer that has vanished is noticed after some two minutes and a half. */
 #define KEEP_ALIVE_SECONDS 15
 #define KEEP_ALIVE_PROBES 9
+
+#define DIALS 3
 
 struct endpoint {
     int family; /* AF_UNIX, or which of the others are wanted: AF_UNSPEC, AF_INET, AF_INET6 */
@@ -83,6 +86,16 @@ static int parse_path(struct endpoint *e)
     return 0;
 }
 
+/* An IPv4 address in the notation of IPv6 is one. */
+static void unmap(union address *a)
+{
+    if (a->any.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a->v6.sin6_addr)) {
+        struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = a->v6.sin6_port };
+        memcpy(&v4.sin_addr, (char *)&a->v6.sin6_addr + 12, sizeof v4.sin_addr);
+        a->v4 = v4;
+    }
+}
+
 static bool is_letter_or_digit(char c)
 {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
@@ -136,11 +149,7 @@ static int parse_literal(struct endpoint *e)
     } else {
         return 0;
     }
-    if (a->any.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a->v6.sin6_addr)) {
-        struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = a->v6.sin6_port };
-        memcpy(&v4.sin_addr, (char *)&a->v6.sin6_addr + 12, sizeof v4.sin_addr);
-        a->v4 = v4;
-    }
+    unmap(a);
     if (e->family != AF_UNSPEC && e->family != a->any.sa_family)
         return -EAFNOSUPPORT;
     e->addresses.count = 1;
@@ -163,7 +172,13 @@ static int look_up(struct endpoint *e)
 {
     if (e->family == AF_UNIX || e->literal)
         return 0;
-    return resolve(e->wild ? NULL : e->host, e->service, e->family, e->type, e->passive, &e->addresses);
+    int r = resolve(e->wild ? NULL : e->host, e->service, e->family, e->type, e->passive, &e->addresses);
+    for (int i = 0; r == 0 && i < e->addresses.count; i++) {
+        unmap(&e->addresses.address[i]);
+        if (e->family != AF_UNSPEC && e->family != e->addresses.address[i].any.sa_family)
+            r = -EAFNOSUPPORT;
+    }
+    return r;
 }
 
 static socklen_t address_size(const union address *a)
@@ -236,9 +251,10 @@ static int listen_at(struct endpoint *e)
     int r = look_up(e);
     if (r < 0)
         return r;
-    if (e->wild && e->family == AF_UNSPEC) {
+    const union address *one = &e->addresses.address[0];
+    bool all_v6 = one->any.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&one->v6.sin6_addr);
+    if ((e->wild || all_v6) && e->family == AF_UNSPEC) {
         /* Both protocols by one socket, where the machine has IPv6. */
-        const union address *one = &e->addresses.address[0];
         union address all = { .v6 = { .sin6_family = AF_INET6,
                                       .sin6_port = one->any.sa_family == AF_INET6 ? one->v6.sin6_port : one->v4.sin_port } };
         int fd = bind_to(&all.any, sizeof all.v6, e->type, true);
@@ -286,6 +302,7 @@ static int begin_connect(struct endpoint *e, int i)
     if (fd < 0)
         return fd;
     long r;
+    netpoll_order_in();
     do {
         r = SYSCALL3(SYS_connect, fd, &a->any, address_size(a));
     } while (r == -EINTR);
@@ -388,6 +405,16 @@ static int connect_any(struct endpoint *e)
     return fd;
 }
 
+/* Where nobody listens the kernel may choose the very port as this end's, and connect the socket to itself. */
+static bool is_its_own_peer(int fd)
+{
+    union address own, peer;
+    socklen_t own_size = sizeof own, peer_size = sizeof peer;
+    return SYSCALL3(SYS_getsockname, fd, &own, &own_size) == 0 &&
+           SYSCALL3(SYS_getpeername, fd, &peer, &peer_size) == 0 && own_size == peer_size &&
+           memcmp(&own, &peer, own_size) == 0;
+}
+
 static int dial_to(struct endpoint *e)
 {
     if (e->family == AF_UNIX) {
@@ -407,7 +434,13 @@ static int dial_to(struct endpoint *e)
         return r;
     if (e->addresses.count > 1)
         system_stack_call(call_take_turns, e);
-    return connect_any(e);
+    for (int tries = 0; tries < DIALS; tries++) {
+        r = connect_any(e);
+        if (r < 0 || e->type != SOCK_STREAM || !is_its_own_peer(r))
+            return r;
+        go_close(r);
+    }
+    return -ECONNREFUSED;
 }
 
 /* --- */
@@ -472,7 +505,7 @@ static void write_name(void *arg)
         struct sockaddr_un un;
         struct sockaddr_storage any;
     } a = { .any = { 0 } };
-    char host[INET6_ADDRSTRLEN];
+    char host[INET6_ADDRSTRLEN], zone[IF_NAMESIZE + 1] = "%";
     socklen_t size = sizeof a;
     long r = SYSCALL3(n->call, n->fd, &a, &size);
     if (r < 0) {
@@ -491,7 +524,12 @@ static void write_name(void *arg)
             length = snprintf(n->buffer, n->size, "%s:%u", host, ntohs(a.in.v6.sin6_port));
         } else {
             inet_ntop(AF_INET6, &a.in.v6.sin6_addr, host, sizeof host);
-            length = snprintf(n->buffer, n->size, "[%s]:%u", host, ntohs(a.in.v6.sin6_port));
+            unsigned scope = a.in.v6.sin6_scope_id;
+            if (scope == 0)
+                zone[0] = 0;
+            else if (!if_indextoname(scope, zone + 1))
+                snprintf(zone + 1, sizeof zone - 1, "%u", scope);
+            length = snprintf(n->buffer, n->size, "[%s%s]:%u", host, zone, ntohs(a.in.v6.sin6_port));
         }
         break;
     case AF_UNIX: {

@@ -26,7 +26,9 @@
 // "Ready, and yet in vain"
 //
 // A datagram socket that was shut down for reading is readable for ever, and a call that must not block finds nothing: only one that
-// may says that this is the end. poll(2) can tell, by POLLRDHUP.
+// may says that this is the end. poll(2) can tell, by POLLRDHUP. Errors that nobody takes from the queue of errors make a socket readable,
+// too; and a Unix one is writable when it is its receiver's queue that is full. There each wait would end at once, so attempts
+// are made from time to time.
 #include "io/op.h"
 
 #include <goroutine/scope.h>
@@ -50,6 +52,8 @@
 
 ssize_t op_not_waited(struct op *op, attempt_fn attempt, int r, bool tried)
 {
+    if (load_relaxed(&op->d->generation) != op->seen.generation)
+        return -EBADF; /* closed since it was woken */
     /* A scope that is cancelled ends waits, not what can be done at once. */
     if (tried || r == -EBADF || netpoll_late(op->d, op->side))
         return r;
@@ -60,17 +64,18 @@ ssize_t op_not_waited(struct op *op, attempt_fn attempt, int r, bool tried)
 ssize_t op_in_vain(struct op *op, attempt_fn attempt)
 {
     enum poll_kind kind = (enum poll_kind)load_relaxed(&op->d->kind);
-    if (op->side != POLL_READ || (kind != KIND_SOCKET && kind != KIND_TCP))
+    if (kind == KIND_UNKNOWN) /* so far it has been used by calls for sockets only */
+        kind = io_classify(op->fd, op->d);
+    if (kind != KIND_SOCKET && kind != KIND_TCP)
         return -EAGAIN;
-    int r = os_poll(op->fd, POLLRDHUP);
+    int r = os_poll(op->fd, op->side == POLL_READ ? POLLRDHUP : POLLOUT);
     if (r <= 0)
         return -EAGAIN;
     ssize_t n = attempt(op);
     if (n != -EAGAIN)
         return n;
-    if (r & POLLRDHUP)
+    if (op->side == POLL_READ && (r & POLLRDHUP))
         return op->end;
-    /* Errors that nobody takes from the queue of errors: each wait would end at once. */
     r = go_sleep(PAUSE);
     return r < 0 ? r : n;
 }
@@ -98,9 +103,9 @@ ssize_t op_look_and_take(struct op *op, long call)
     ssize_t n = r < 0 ? r : -EAGAIN;
     if (r > 0) {
         if (call == SYS_accept4)
-            n = op_call_for_a_while(call, op->fd, (long)op->extra, (long)op->extra2, SOCK_CLOEXEC);
+            n = op_call_for_a_while(call, op->fd, (long)op->extra, (long)op->extra2, SOCK_CLOEXEC, 0, 0);
         else
-            n = op_call_for_a_while(call, op->fd, (long)op->iov, op->count, 0);
+            n = op_call_for_a_while(call, op->fd, (long)op->iov, op->count, 0, 0, 0);
     }
     /* If the number has another file by now, somebody else may be inside for that. */
     uint32_t expected = us;
@@ -151,7 +156,7 @@ static void choose_interrupt(void *arg)
     lock_release(&os_signal_lock);
 }
 
-ssize_t op_call_for_a_while(long call, long a, long b, long c, long d)
+ssize_t op_call_for_a_while(long call, long a, long b, long c, long d, long e, long f)
 {
     if (!load_acquire(&interrupt_signal)) /* pairs with the release in choose_interrupt */
         system_stack_call(choose_interrupt, NULL);
@@ -168,7 +173,7 @@ ssize_t op_call_for_a_while(long call, long a, long b, long c, long d)
         SYSCALL4(SYS_rt_sigprocmask, SIG_UNBLOCK, &set, NULL, sizeof set);
         SYSCALL4(SYS_timer_settime, timer, 0, &often, NULL);
     }
-    ssize_t r = SYSCALL4(call, a, b, c, d);
+    ssize_t r = SYSCALL6(call, a, b, c, d, e, f);
     if (armed)
         SYSCALL1(SYS_timer_delete, timer);
     sigpipe_release(&guard, r == -EPIPE);

@@ -21,6 +21,7 @@
 // system's. What is seldom gone through is in op.c.
 #pragma once
 
+#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include "io/io.h"
@@ -96,7 +97,8 @@ static always_inline ssize_t op_run(struct op *op, attempt_fn attempt, bool skip
         netpoll_land(op->d, op->side, op->seen);
     if (op->side == POLL_READ && n >= 0)
         netpoll_order_out();
-    sanitize_vector(op->iov, (size_t)op->count, n, op->side == POLL_READ);
+    if (!(op->flags & MSG_TRUNC)) /* n is what there was, then */
+        sanitize_vector(op->iov, (size_t)op->count, n, op->side == POLL_READ);
     return n;
 }
 
@@ -108,9 +110,15 @@ static always_inline bool op_looks_first(enum poll_kind kind)
 /* An attempt where no flag keeps it from blocking: looks, and calls readv or, if that is `call`, accept4. */
 ssize_t op_look_and_take(struct op *op, long call);
 
-/* A blocking call of the system, with up to four arguments, which comes back when it has blocked for long: with a part, -EAGAIN, or
- * what the scope says. Not if all real-time signals are taken: then it blocks for as long as it likes. */
-ssize_t op_call_for_a_while(long call, long a, long b, long c, long d);
+/* A blocking call of the system which comes back when it has blocked for long: with a part, -EAGAIN, or what the scope says. Not
+ * if all real-time signals are taken: then it blocks for as long as it likes. */
+ssize_t op_call_for_a_while(long call, long a, long b, long c, long d, long e, long f);
+
+/* All of op's vector; how much went out in *done, and the same or -errno as the result. */
+ssize_t op_write_all(struct op *op, size_t *done);
+
+/* From a place in a file, outside of the page cache as a blocking call. */
+ssize_t op_read_at(int fd, const struct iovec *iov, int count, off_t offset);
 
 /* For calls that take no MSG_NOSIGNAL: SIGPIPE is held back on this thread, and taken away if the call has raised
  * it. No change of threads in between. */

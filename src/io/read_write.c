@@ -174,7 +174,7 @@ static always_inline ssize_t attempt_read(struct op *op)
 /* Most say 0 at once; some devices wait until there is something that they can refuse to give. */
 static ssize_t attempt_read_nothing(struct op *op)
 {
-    return op_call_for_a_while(SYS_read, op->fd, (long)op->iov->iov_base, 0, 0);
+    return op_call_for_a_while(SYS_read, op->fd, (long)op->iov->iov_base, 0, 0, 0, 0);
 }
 
 GO_EXPORT ssize_t go_read(int fd, void *buffer, size_t size)
@@ -318,7 +318,7 @@ GO_EXPORT ssize_t go_recvmsg(int fd, struct msghdr *message, int flags)
     bool all = unlikely(waits_for_all(&op)) && message->msg_iovlen <= IOV_MAX;
     ssize_t n = all ? recv_all(&op, message) : op_run(&op, attempt_recvmsg, false);
     netpoll_pass_on(op.d, POLL_READ);
-    if (!all && n > 0)
+    if (!all && n > 0 && !(flags & MSG_TRUNC))
         sanitize_vector(message->msg_iov, message->msg_iovlen, n, true);
     return n;
 }
@@ -397,7 +397,7 @@ static noinline ssize_t attempt_write_other(struct op *op)
     if (kind == KIND_SOCKET)
         return -EINTR; /* the other way, at once */
     if (kind == KIND_TERMINAL) {
-        ssize_t n = op_call_for_a_while(SYS_writev, op->fd, (long)op->iov, op->count, 0);
+        ssize_t n = op_call_for_a_while(SYS_writev, op->fd, (long)op->iov, op->count, 0, 0, 0);
         if (n >= 0)
             netpoll_pass_on(d, POLL_WRITE);
         return n;
@@ -410,7 +410,7 @@ static noinline ssize_t attempt_write_other(struct op *op)
     if (small)
         return write_blocking(&one);
     /* Another writer of the same FIFO may take the room that there was. */
-    return op_call_for_a_while(SYS_writev, op->fd, (long)&first, 1, 0);
+    return op_call_for_a_while(SYS_writev, op->fd, (long)&first, 1, 0, 0, 0);
 }
 
 static always_inline ssize_t attempt_write(struct op *op)
@@ -437,8 +437,7 @@ static always_inline ssize_t attempt_write(struct op *op)
     return attempt_write_other(op);
 }
 
-/* All of op's vector; how much went out in *done. */
-static ssize_t write_all(struct op *op, size_t *done)
+ssize_t op_write_all(struct op *op, size_t *done)
 {
     struct rest rest = { 0 };
     do {
@@ -461,7 +460,7 @@ GO_EXPORT ssize_t go_write_count(int fd, const void *buffer, size_t size, size_t
     io_enter();
     ssize_t r = netpoll_begin(fd, &op.d);
     if (r == 0)
-        r = size > SSIZE_MAX ? -EINVAL : write_all(&op, &done);
+        r = size > SSIZE_MAX ? -EINVAL : op_write_all(&op, &done);
     if (written)
         *written = done;
     return r;
@@ -484,7 +483,7 @@ GO_EXPORT ssize_t go_write(int fd, const void *buffer, size_t size)
     op.goes_on = true;
     iov.iov_base = (char *)iov.iov_base + n;
     iov.iov_len -= (size_t)n;
-    ssize_t rest = write_all(&op, &done);
+    ssize_t rest = op_write_all(&op, &done);
     return rest < 0 ? rest : (ssize_t)size;
 }
 
@@ -500,7 +499,7 @@ GO_EXPORT ssize_t go_writev(int fd, const struct iovec *iov, int count)
         return -EINVAL;
     if (count == 0)
         return SYSCALL3(SYS_writev, fd, iov, 0);
-    return write_all(&op, &done);
+    return op_write_all(&op, &done);
 }
 
 GO_EXPORT ssize_t go_sendto(int fd, const void *buffer, size_t size, int flags, const struct sockaddr *address,
@@ -541,7 +540,7 @@ GO_EXPORT ssize_t go_sendmsg(int fd, const struct msghdr *message, int flags)
 
 /* --- at a place in a file --- */
 
-static ssize_t read_at(int fd, const struct iovec *iov, int count, off_t offset)
+ssize_t op_read_at(int fd, const struct iovec *iov, int count, off_t offset)
 {
     ssize_t n = SYSCALL6(SYS_preadv2, fd, iov, count, offset, 0, RWF_NOWAIT);
     if (n == 0 || (n > 0 && (size_t)n == iov_size(iov, count)))
@@ -562,7 +561,7 @@ GO_EXPORT ssize_t go_preadv(int fd, const struct iovec *iov, int count, off_t of
         return -ETIMEDOUT;
     if (offset < 0)
         return -EINVAL;
-    ssize_t n = read_at(fd, iov, count, offset);
+    ssize_t n = op_read_at(fd, iov, count, offset);
     if (n >= 0)
         netpoll_order_out();
     sanitize_vector(iov, (size_t)count, n, true);

@@ -2,9 +2,13 @@
 #include <goroutine.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "json.h"
 #include "test.h"
@@ -113,6 +117,46 @@ TEST(not_counted)
 {
     start();
     CHECK_EQ(go_count(), 13);
+}
+
+/* The service waits for a free descriptor; then its listener is closed, and the next one has the number. */
+CHILD(closed_while_it_has_no_descriptor)
+{
+    struct sockaddr_storage there;
+    socklen_t size = sizeof there;
+    struct rlimit limit;
+    int service = go_debug_serve("127.0.0.1:0"), last = -1, fd, fds[2];
+    getsockname(service, (struct sockaddr *)&there, &size);
+    REQUIRE(pipe(fds) == 0);
+    go_fd_deadline(fds[0], go_now() + GO_MILLISECOND, 0);
+    CHECK_EQ(go_read(fds[0], reply, 1), -ETIMEDOUT); /* what the library needs to wait is open */
+    int client = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = 64;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    while ((fd = open("/dev/null", O_RDONLY)) >= 0)
+        last = fd;
+    connect(client, (struct sockaddr *)&there, size);
+    go_sleep(30 * GO_MILLISECOND);
+    CHECK_EQ(go_close(service), 0);
+    for (int i = 0; i < 10; i++)
+        close(last - i);
+    int own = go_listen("tcp", "127.0.0.1:0");
+    CHECK_EQ(own, service);
+    go_local_address(own, address, sizeof address);
+    client = go_dial("tcp", address);
+    CHECK_EQ(go_write(client, "GET / HTTP/1.1\r\n\r\n", 18), 18);
+    go_fd_deadline(client, go_now() + 100 * GO_MILLISECOND, 0);
+    CHECK_EQ(go_read(client, reply, sizeof reply), -ETIMEDOUT);
+    go_fd_deadline(own, go_now() + GO_SECOND, 0);
+    CHECK(go_accept(own, NULL, NULL) >= 0);
+}
+
+TEST(closed_listener_is_left_alone)
+{
+    struct test_result r = test_run_child("closed_while_it_has_no_descriptor", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "");
 }
 
 TEST(ends)

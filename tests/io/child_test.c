@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "test.h"
@@ -84,6 +85,50 @@ TEST(run)
     CHECK_EQ(go_run((const char *const[]){ "/no/such/program", NULL }), -ENOENT);
     CHECK_EQ(go_run((const char *const[]){ "no-such-program-either", NULL }), -ENOENT);
     CHECK_EQ(go_run((const char *const[]){ "/dev/null", NULL }), -EACCES);
+}
+
+/* Two descriptors short of none: enough for the library, not for a wait. */
+CHILD(runs_without_descriptors)
+{
+    struct rlimit limit;
+    int last = 0, fd;
+    go_now();
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = 32;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    while ((fd = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0)
+        last = fd;
+    CHECK_EQ(last, 31);
+    int status = go_run(SHELL("sleep 0.05; exit 7"));
+    CHECK(WIFEXITED(status));
+    CHECK_EQ(WEXITSTATUS(status), 7);
+}
+
+/* Its pipes take the places of 0 and 1, which the child's 2 is not to lose. */
+CHILD(runs_without_stdio)
+{
+    char text[16];
+    int err = -1, status = 1;
+    close(0);
+    close(1);
+    go_run_options o = { .out = GO_RUN_NULL, .err_pipe = &err };
+    pid_t pid = go_start(SHELL("echo oops >&2"), &o);
+    CHECK(pid > 0);
+    CHECK_EQ(go_read(err, text, sizeof text), 5);
+    CHECK_EQ(go_wait_child(pid, &status), pid);
+    CHECK_EQ(status, 0);
+}
+
+TEST(odd_descriptors)
+{
+    go_run_options o = { .out = -ENOENT };
+    CHECK_EQ(go_run(SHELL("true"), &o), -EBADF);
+    struct test_result r = test_run_child("runs_without_descriptors", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "");
+    r = test_run_child("runs_without_stdio", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "");
 }
 
 static void drain(int fd, char *buffer, size_t size)

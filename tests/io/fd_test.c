@@ -13,6 +13,7 @@
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -662,6 +663,49 @@ static void close_it(int fd, go_waitgroup *done)
 }
 
 /* Close against data: the reader gets one or the other, and always something. */
+struct cancelled_reader {
+    int fd;
+    _Atomic int reads;
+    ssize_t result;
+    char buffer[16];
+};
+
+static void reads_twice(struct cancelled_reader *r)
+{
+    r->result = go_read(r->fd, r->buffer, sizeof r->buffer);
+    atomic_fetch_add(&r->reads, 1);
+    r->result = go_read(r->fd, r->buffer, sizeof r->buffer); /* waits at once: there was less than asked for */
+}
+
+/* Who is woken by his scope and finds that the descriptor is closed does not have his last attempt at what has its number. */
+TEST(reused_number_is_not_read_at_the_end)
+{
+    char address[64];
+    int fds[2], l = go_listen("tcp", "127.0.0.1:0"), before = waits();
+    REQUIRE(go_local_address(l, address, sizeof address) > 0);
+    int c = go_dial("tcp", address);
+    struct cancelled_reader r = { .fd = go_accept(l, NULL, NULL) };
+    go_scope *scope = go_scope_open();
+    go_scope_go(scope, reads_twice, &r);
+    parked(before, 1);
+    CHECK_EQ(go_write(c, "hi", 2), 2);
+    while (atomic_load(&r.reads) == 0)
+        go_yield();
+    parked(before, 1);
+    go_scope_cancel(scope);
+    CHECK_EQ(go_close(r.fd), 0);
+    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
+    CHECK_EQ(fds[0], r.fd);
+    CHECK_EQ(write(fds[1], "secret", 6), 6);
+    CHECK_EQ(go_scope_close(scope), -ECANCELED);
+    CHECK(r.result == -EBADF || r.result == -ECANCELED);
+    CHECK_EQ(recv(fds[0], r.buffer, sizeof r.buffer, MSG_DONTWAIT), 6);
+    go_close(fds[0]);
+    go_close(fds[1]);
+    go_close(c);
+    go_close(l);
+}
+
 TEST(close_races_with_data)
 {
     for (int round = 0; round < ROUNDS(300); round++) {
@@ -962,6 +1006,63 @@ TEST(wait_fd)
 }
 
 /* A looker does not use up what a reader waits for. */
+/* --- waits that would end at once, and in vain --- */
+
+static void waits_for(int fd, short events)
+{
+    go_wait_fd(fd, events);
+}
+
+static struct sockaddr_un full = { .sun_family = AF_UNIX, .sun_path = "@go_fd_test_full" };
+
+static void sends_to_full(int fd)
+{
+    go_sendto(fd, "x", 1, 0, (struct sockaddr *)&full, sizeof full);
+}
+
+static uint64_t switches(void)
+{
+    go_statistics s;
+    go_stats(&s);
+    return s.switches;
+}
+
+/* Between two attempts there is a pause. */
+static void goes_slow(void)
+{
+    uint64_t before = switches();
+    go_time start = go_now();
+    go_sleep(50 * GO_MILLISECOND);
+    uint64_t most = 100 + 6 * (uint64_t)((go_now() - start) / GO_MILLISECOND);
+    CHECK(switches() - before <= most);
+}
+
+TEST(waits_in_vain_are_rare)
+{
+    static const short events[] = { POLLRDHUP, POLLPRI, 0 };
+    for (int i = 0; i < 3; i++) {
+        int fds[2];
+        REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
+        CHECK_EQ(write(fds[1], "unread", 6), 6);
+        go(waits_for, fds[0], events[i]);
+        goes_slow();
+        go_close(fds[0]);
+        go_close(fds[1]);
+    }
+    full.sun_path[0] = 0;
+    int receiver = socket(AF_UNIX, SOCK_DGRAM, 0);
+    REQUIRE(bind(receiver, (struct sockaddr *)&full, sizeof full) == 0);
+    int senders[] = { socket(AF_UNIX, SOCK_DGRAM, 0), go_listen("unixgram", "@go_fd_test_sender") };
+    while (sendto(senders[0], "x", 1, MSG_DONTWAIT, (struct sockaddr *)&full, sizeof full) == 1)
+        ;
+    for (int i = 0; i < 2; i++) {
+        go(sends_to_full, senders[i]);
+        goes_slow();
+        go_close(senders[i]);
+    }
+    close(receiver);
+}
+
 TEST(looker_and_reader)
 {
     int fds[2], result[3];

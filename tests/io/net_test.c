@@ -4,15 +4,19 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -280,6 +284,15 @@ TEST(any_address_and_names)
     CHECK(go_local_address(l, address, sizeof address) > 0);
     CHECK(strncmp(address, "127.0.0.1:", 10) == 0);
     go_close(l);
+    l = go_listen("tcp", "[::]:0"); /* as ":0" where there is IPv6 */
+    if (l >= 0) {
+        go_local_address(l, address, sizeof address);
+        snprintf(target, sizeof target, "127.0.0.1%s", strrchr(address, ':'));
+        fd = go_dial("tcp", target);
+        CHECK(fd >= 0);
+        go_close(fd);
+        go_close(l);
+    }
     /* Without a name server this takes seconds; the scope does not wait for it. */
     go_scope *scope = go_scope_open();
     go_scope_deadline(scope, go_now() + 50 * GO_MILLISECOND);
@@ -326,6 +339,47 @@ TEST(any_address_and_a_service)
 }
 
 /* localhost has two addresses or one; somebody listens on one of them only. */
+/* A network of its own, where there are two ports for who dials; its status is 77 where that cannot be. */
+CHILD(two_ports)
+{
+    struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+    struct {
+        struct in6_addr address;
+        uint32_t prefix;
+        int index;
+    } link_local = { { { { 0xfe, 0x80, [15] = 1 } } }, 64, 1 };
+    if (unshare(CLONE_NEWNET) != 0)
+        _exit(77);
+    int s = socket(AF_INET, SOCK_DGRAM, 0), ports = open("/proc/sys/net/ipv4/ip_local_port_range", O_WRONLY);
+    if (ioctl(s, SIOCSIFFLAGS, &lo) != 0 || ports < 0 || write(ports, "40000 40001", 11) != 11)
+        _exit(77);
+    for (int i = 0; i < 40; i++)
+        CHECK(go_dial("tcp", i % 2 ? "127.0.0.1:40001" : "127.0.0.1:40000") < 0);
+    close(s);
+    s = socket(AF_INET6, SOCK_DGRAM, 0);
+    if (ioctl(s, SIOCSIFADDR, &link_local) == 0) {
+        char address[64];
+        int l = go_listen("tcp", "[fe80::1%lo]:0");
+        for (int i = 0; l == -EADDRNOTAVAIL && i < 1000; i++) { /* it is not there at once */
+            go_sleep(10 * GO_MILLISECOND);
+            l = go_listen("tcp", "[fe80::1%lo]:0");
+        }
+        CHECK(go_local_address(l, address, sizeof address) > 0);
+        CHECK(strncmp(address, "[fe80::1%lo]:", 13) == 0);
+        CHECK(go_dial("tcp", address) >= 0);
+    }
+}
+
+/* Neither is a socket connected to itself, nor does an address lose its zone on the way to text and back. */
+TEST(in_a_small_network)
+{
+    struct test_result r = test_run_child("two_ports", NULL);
+    if (r.status == 77)
+        SKIP("no network of its own");
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "");
+}
+
 TEST(all_addresses_are_tried)
 {
     char address[64], target[80];
@@ -899,6 +953,110 @@ TEST(splice_arguments)
     int fds[] = { p[0], p[1], full[0], full[1], s[0], s[1], null, zero };
     for (int i = 0; i < 8; i++)
         go_close(fds[i]);
+}
+
+/* The kernel's errors, whichever way the destination goes. */
+TEST(sendfile_arguments)
+{
+    int p[2], s[2], directory = open("/", O_RDONLY), null = open("/dev/null", O_WRONLY);
+    FILE *file = tmpfile();
+    off_t negative = -5;
+    REQUIRE(pipe(p) == 0 && socketpair(AF_UNIX, SOCK_STREAM, 0, s) == 0 && ftruncate(fileno(file), 100) == 0);
+    for (int flag = 0; flag < 2; flag++) {
+        fcntl(s[0], F_SETFL, flag ? O_NONBLOCK : 0);
+        CHECK_EQ(go_sendfile(s[0], fileno(file), NULL, SIZE_MAX), -EINVAL);
+        CHECK_EQ(go_sendfile(s[0], p[0], NULL, 1), -EINVAL);
+        CHECK_EQ(go_sendfile(s[0], s[1], NULL, 1), -EINVAL);
+        CHECK_EQ(go_sendfile(s[0], directory, NULL, 1), -EINVAL);
+        CHECK_EQ(go_sendfile(s[0], null, NULL, 1), -EBADF);
+        CHECK_EQ(go_sendfile(s[0], -1, NULL, 1), -EBADF);
+        CHECK_EQ(go_sendfile(s[0], fileno(file), &negative, 1), -EINVAL);
+        CHECK_EQ(go_sendfile(s[0], fileno(file), NULL, 0), 0);
+    }
+    int fds[] = { p[0], p[1], s[0], s[1], directory, null };
+    for (int i = 0; i < 6; i++)
+        go_close(fds[i]);
+    fclose(file);
+}
+
+struct transfer {
+    int in, out;
+    ssize_t result;
+    _Atomic bool ended;
+};
+
+static void sends_file(struct transfer *t)
+{
+    t->result = go_sendfile(t->out, t->in, NULL, SSIZE_MAX);
+    atomic_store(&t->ended, true);
+}
+
+/* Step by step, and each step for the file that it was. */
+TEST(sendfile_ends_with_its_descriptor)
+{
+    FILE *file = tmpfile();
+    REQUIRE(ftruncate(fileno(file), (off_t)1 << 36) == 0);
+    int s[2], null = open("/dev/null", O_WRONLY);
+    struct transfer t = { .in = fileno(file), .out = fcntl(null, F_DUPFD, 200) }; /* nobody else is given that one */
+    char c;
+    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, s) == 0);
+    go(sends_file, &t);
+    while (lseek(t.in, 0, SEEK_CUR) == 0)
+        go_yield();
+    CHECK_EQ(go_close(t.out), 0);
+    go_sleep(GO_MILLISECOND); /* whoever was about to write has */
+    REQUIRE(dup2(s[0], t.out) == t.out);
+    while (!atomic_load(&t.ended) && recv(s[1], &c, 1, MSG_DONTWAIT) < 0)
+        go_yield();
+    CHECK(atomic_load(&t.ended));
+    CHECK_EQ(t.result, lseek(t.in, 0, SEEK_CUR));
+    CHECK_EQ(recv(s[1], &c, 1, MSG_DONTWAIT), -1);
+    int fds[] = { s[0], s[1], t.out, null };
+    for (int i = 0; i < 4; i++)
+        go_close(fds[i]);
+    fclose(file);
+}
+
+static void splices(struct transfer *t)
+{
+    t->result = go_splice(t->in, NULL, t->out, NULL, 1 << 20, 0);
+    atomic_store(&t->ended, true);
+}
+
+/* A socket in blocking mode takes part of what is in the pipe, and its peer does not read. */
+TEST(splice_does_not_wait_for_ever)
+{
+    static char data[1 << 20];
+    char address[64];
+    int l = listen_local(address, sizeof address), p[2];
+    for (int way = 0; way < 3; way++) {
+        int peer = go_dial("tcp", address);
+        struct transfer t = { .out = go_accept(l, NULL, NULL) };
+        REQUIRE(pipe(p) == 0 && fcntl(p[0], F_SETPIPE_SZ, sizeof data) >= (int)sizeof data);
+        int small = 4096;
+        setsockopt(t.out, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+        setsockopt(peer, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+        CHECK_EQ(go_write(p[1], data, sizeof data), sizeof data);
+        t.in = p[0];
+        go_scope *scope = go_scope_open();
+        if (way == 0)
+            go_scope_deadline(scope, go_now() + 20 * GO_MILLISECOND);
+        if (way == 1)
+            go_fd_deadline(t.out, 0, go_now() + 20 * GO_MILLISECOND);
+        go_scope_go(scope, splices, &t);
+        go_sleep(5 * GO_MILLISECOND);
+        if (way == 2)
+            CHECK_EQ(go_close(t.out), 0);
+        go_scope_close(scope);
+        CHECK(atomic_load(&t.ended));
+        CHECK(t.result != 0 && t.result < (ssize_t)sizeof data); /* or it had not begun */
+        if (way != 2)
+            go_close(t.out);
+        go_close(p[0]);
+        go_close(p[1]);
+        go_close(peer);
+    }
+    go_close(l);
 }
 
 TEST(sendfile_and_splice)

@@ -105,6 +105,56 @@ TEST(handlers_are_respected)
     chan_unref(c);
 }
 
+static struct sigaction passed_on;
+static atomic_int in_front;
+
+static void passes_on(int signo, siginfo_t *info, void *context)
+{
+    if (atomic_fetch_add(&in_front, 1) < 100)
+        passed_on.sa_sigaction(signo, info, context);
+}
+
+/* A handler of the program in front of the library's, which calls that, and then the library's in front of both. */
+TEST(handlers_in_front)
+{
+    chan(int) c = chan_make(int, 4);
+    int signo;
+    struct sigaction action = { .sa_sigaction = passes_on, .sa_flags = SA_SIGINFO };
+    signal(SIGUSR1, handler);
+    go_signal_notify(c, SIGUSR1, 0);
+    sigaction(SIGUSR1, &action, &passed_on);
+    for (int round = 0; round < 3; round++) {
+        in_front = handled = 0;
+        raise(SIGUSR1);
+        CHECK_EQ(in_front, 1);
+        CHECK_EQ(handled, SIGUSR1);
+        CHECK_EQ(chan_recv(c, &signo), 1);
+        CHECK_EQ(signo, SIGUSR1);
+        go_signal_stop(c);
+        in_front = handled = 0;
+        raise(SIGUSR1);
+        CHECK_EQ(in_front, 1);
+        CHECK_EQ(handled, SIGUSR1);
+        go_yield();
+        CHECK_EQ(chan_try_recv(c, &signo), -EAGAIN);
+        go_signal_notify(c, SIGUSR1, 0);
+    }
+    /* Its own handler again, as if there had been no other. */
+    signal(SIGUSR1, handler);
+    go_signal_stop(c);
+    CHECK_EQ(go_signal_notify(c, SIGUSR1, 0), 0);
+    go_signal_stop(c);
+    signal(SIGUSR1, SIG_DFL);
+    CHECK_EQ(go_signal_notify(c, SIGUSR1, 0), 0);
+    in_front = handled = 0;
+    raise(SIGUSR1);
+    CHECK_EQ(chan_recv(c, &signo), 1);
+    CHECK_EQ(in_front, 0);
+    CHECK_EQ(handled, 0);
+    go_signal_stop(c);
+    chan_unref(c);
+}
+
 TEST(misuse)
 {
     chan(int) c = chan_make(int, 1);
