@@ -14,6 +14,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/sanitized.h"
+
 struct test {
     const char *name;
     void (*body)(void);

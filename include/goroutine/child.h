@@ -13,7 +13,7 @@ extern "C" {
 typedef struct go_run_options {
 	const char *const *environment; /* "NAME=value" strings and a NULL */
 	const char *directory;          /* where it starts */
-	int in, out, err;               /* descriptors for its 0, 1 and 2, GO_RUN_NULL for /dev/null; err = 1: the same as out */
+	int in, out, err;               /* descriptors for its 0, 1 and 2, GO_RUN_NULL for /dev/null, others < 0: -EBADF; err = 1: as out */
 	int *in_pipe, *out_pipe, *err_pipe; /* instead: a pipe to its 0 or from its 1 or 2, whose other end, close-on-exec, is put here */
 } go_run_options;
 

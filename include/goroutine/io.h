@@ -100,10 +100,11 @@ ssize_t go_splice(int in, off_t *in_offset, int out, off_t *out_offset, size_t c
 
 /*
  * A socket that listens (TCP, unix) or is bound (UDP, unixgram) at the address. network: "tcp", "tcp4", "tcp6", "udp", "udp4", "udp6",
- * "unix", "unixgram", "unixpacket". address: "host:port", "[::1]:80", ":8080" (every address of this machine), port 0 for a free
- * one, a name or number for the port; of Unix sockets a path, "@name" for an abstract one. Returns the socket, or -errno; TCP's with
- * SO_REUSEADDR, TCP_NODELAY and keep-alive set, and those that listen with O_NONBLOCK on. -ENOENT for a name that is not known,
- * -EMFILE and -ENFILE without descriptors, -EINVAL for an address that cannot be understood, -EPROTONOSUPPORT for another network.
+ * "unix", "unixgram", "unixpacket". address: "host:port", "[::1]:80", ":8080" or "[::]:8080" (every address of this machine, with "tcp6"
+ * those of IPv6), port 0 for a free one, a name or number for the port; of Unix sockets a path, "@name" for an abstract one. Returns
+ * the socket, or -errno; TCP's with SO_REUSEADDR, TCP_NODELAY and keep-alive set, and those that listen with O_NONBLOCK on. -ENOENT
+ * for a name that is not known, -EMFILE and -ENFILE without descriptors, -EINVAL for an address that cannot be understood,
+ * -EPROTONOSUPPORT for another network.
  */
 int go_listen(const char *network, const char *address);
 
@@ -116,7 +117,7 @@ int go_listen(const char *network, const char *address);
 int go_dial(const char *network, const char *address);
 
 /*
- * The address fd is bound to, or its peer's: "127.0.0.1:40123", "[::1]:80", a path, "@name". Returns its length, or -errno;
+ * The address fd is bound to, or its peer's: "127.0.0.1:40123", "[fe80::1%eth0]:80", a path, "@name". Returns its length, or -errno;
  * -ENOSPC if it does not fit with its final NUL. Never parks.
  */
 int go_local_address(int fd, char *buffer, size_t size);

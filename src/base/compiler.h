@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/sanitized.h"
+
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #define noinline __attribute__((__noinline__))
@@ -28,24 +30,3 @@ static always_inline void prefetch(const void *address, size_t size)
     for (size_t at = 0; at < size; at += CACHE_LINE)
         __builtin_prefetch((const void *)((uintptr_t)address + at));
 }
-
-#if defined(__SANITIZE_THREAD__)
-#define HAVE_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define HAVE_TSAN 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__)
-#define HAVE_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HAVE_ASAN 1
-#endif
-#endif
-#ifndef HAVE_TSAN
-#define HAVE_TSAN 0
-#endif
-#ifndef HAVE_ASAN
-#define HAVE_ASAN 0
-#endif

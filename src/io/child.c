@@ -142,13 +142,9 @@ GO_EXPORT int go_run(const char *const argv[], ...)
     pid_t pid = go_start(argv, options);
     if (pid < 0)
         return pid;
-    /* Nobody else knows of it: where there is no descriptor to wait for, it is asked after from time to time. */
-    pid_t r;
-    while ((r = go_wait_child(pid, &status)) < 0 && r != -ECANCELED && r != -ETIMEDOUT && r != -ECHILD)
-        if ((r = go_sleep(PAUSE)) < 0)
-            break;
+    pid_t r = go_wait_child(pid, &status);
     if (r == -ECANCELED || r == -ETIMEDOUT) {
-        /* Its end does not take long now. */
+        /* Nobody else knows of it. Its end does not take long now. */
         SYSCALL2(SYS_kill, pid, SIGKILL);
         IO_BLOCKING(SYSCALL4(SYS_wait4, pid, &status, 0, NULL));
     }
@@ -265,12 +261,15 @@ GO_EXPORT pid_t go_wait_child(pid_t pid, int *status)
         do {
             got = SYSCALL4(SYS_wait4, pid, status, WNOHANG, NULL);
         } while (got == -EINTR);
-        if (got != 0)
+        if (got != 0) {
             r = (int)got;
-        else if (fd < 0 && (fd = end_descriptor(pid, &w, &thread)) < 0)
-            r = fd;
-        else if (fd >= 0)
-            r = go_wait_fd(fd, POLLIN);
+        } else {
+            if (fd < 0)
+                fd = end_descriptor(pid, &w, &thread);
+            r = fd < 0 ? fd : go_wait_fd(fd, POLLIN);
+            if (r < 0 && r != -ECANCELED && r != -ETIMEDOUT)
+                r = go_sleep(PAUSE); /* there is no descriptor for it, or no thread: it is asked after from time to time */
+        }
         if (r > 0 && got == 0) {
             /* Ended, and ours; unless somebody else has taken it, and a thread must be asked again about others. */
             r = 0;

@@ -15,21 +15,6 @@
 
 #include "test.h"
 
-#if defined(__SANITIZE_THREAD__)
-#define UNDER_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define UNDER_TSAN 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__)
-#define UNDER_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define UNDER_ASAN 1
-#endif
-#endif
-
 static go_waitgroup done;
 
 /* --- races --- */
@@ -243,7 +228,7 @@ CHILD(race_with_write)
 
 TEST(race_is_seen)
 {
-#ifndef UNDER_TSAN
+#if !HAVE_TSAN
     SKIP("not built with -fsanitize=thread");
 #endif
     /* Goroutines that run one after another on the same thread count as ordered. */
@@ -256,7 +241,7 @@ TEST(race_is_seen)
 
 TEST(race_with_the_kernel_is_seen)
 {
-#ifndef UNDER_TSAN
+#if !HAVE_TSAN
     SKIP("not built with -fsanitize=thread");
 #endif
     struct test_result r = test_run_child("race_with_read", NULL);
@@ -434,7 +419,7 @@ CHILD(clean_stacks)
 
 TEST(memory_errors_are_seen)
 {
-#ifndef UNDER_ASAN
+#if !HAVE_ASAN
     SKIP("not built with -fsanitize=address");
 #endif
     const char *options = "ASAN_OPTIONS=detect_stack_use_after_return=1:detect_leaks=0";
@@ -458,7 +443,7 @@ TEST(memory_errors_are_seen)
 
 TEST(memory_errors_of_calls_are_seen)
 {
-#ifndef UNDER_ASAN
+#if !HAVE_ASAN
     SKIP("not built with -fsanitize=address");
 #endif
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {

@@ -105,7 +105,7 @@ static void quick(void)
 /* A ring that is too small keeps the end. */
 TEST(ring_wraps)
 {
-#ifdef __SANITIZE_THREAD__
+#if HAVE_TSAN
     SKIP("thousands of fibers take a minute");
 #endif
     CHECK_EQ(go_trace_start(0), 0); /* still 4096 */

@@ -222,7 +222,7 @@ TEST(running_elsewhere)
     const char *e = entry(traceback(), "\"hog\"");
     __atomic_store_n(&stop, 1, __ATOMIC_RELEASE);
     CHECK_CONTAINS(e, "goroutine N [running]: \"hog\"\n");
-#ifdef __SANITIZE_THREAD__
+#if HAVE_TSAN
     CHECK_CONTAINS(e, "stack unavailable");
 #else
     if (test_emulated()) /* qemu has no real-time signals to spare */
@@ -359,7 +359,7 @@ CHILD(overflows)
 
 TEST(overflow_shows_frames)
 {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if HAVE_ASAN || HAVE_TSAN
     SKIP("the sanitizer reports the overflow itself");
 #endif
     struct test_result r = test_run_child("overflows", "GOTRACEBACK=", NULL);

@@ -23,7 +23,7 @@
 #include "sched/netpoll.h"
 
 /* Starting a goroutine is slow under ThreadSanitizer. */
-#ifdef __SANITIZE_THREAD__
+#if HAVE_TSAN
 #define ROUNDS(n) ((n) / 8)
 #else
 #define ROUNDS(n) (n)
@@ -1313,7 +1313,7 @@ static void wait_for_ever(int fd)
 /* Asleep in the poller the process uses no CPU. */
 TEST(idle_uses_no_cpu)
 {
-#ifdef __SANITIZE_THREAD__
+#if HAVE_TSAN
     SKIP("threads asleep wake now and then to take signals there");
 #endif
     int fds[20][2];
@@ -1403,7 +1403,7 @@ CHILD(thread_without_a_p)
 /* A thread that has no P leaves the events to the Ps while all are busy, or each would wake it only to be passed on. */
 TEST(events_wake_no_thread_beside_a_busy_p)
 {
-#ifdef __SANITIZE_THREAD__
+#if HAVE_TSAN
     SKIP("threads asleep wake now and then to take signals there");
 #endif
     /* A loaded machine makes hogs of its goroutines, and each loss of the P puts threads to sleep. */

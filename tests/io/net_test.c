@@ -579,7 +579,7 @@ TEST(end_right_behind_the_data)
 {
     char address[64], buffer[256];
     int l = listen_local(address, sizeof address);
-#ifdef __SANITIZE_THREAD__
+#if HAVE_TSAN
     int rounds = 30;
 #else
     int rounds = 200;
@@ -810,7 +810,7 @@ static int most_descriptors(rlim_t wanted)
     return (int)r.rlim_cur;
 }
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#if HAVE_ASAN || HAVE_TSAN
 #define CONNECTIONS 1000
 #else
 #define CONNECTIONS 20000
@@ -856,7 +856,7 @@ TEST(many_at_once)
     CHECK_EQ(served, n);
 }
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#if HAVE_ASAN || HAVE_TSAN
 #define BUSY 500
 #else
 #define BUSY 1000

@@ -296,7 +296,7 @@ CHILD(dies_when_sent)
 
 TEST(handlers_of_the_program)
 {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if HAVE_ASAN || HAVE_TSAN
     SKIP("the sanitizers have handlers of their own");
 #endif
     CHECK_STR(test_run_child("handler_before", NULL).output, "111\n111\n");
@@ -377,7 +377,7 @@ CHILD(threads_run_out)
 /* Main waits for the P that the blocked one's thread gives up, and there is no thread to run it. */
 TEST(out_of_threads_is_said)
 {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if HAVE_ASAN || HAVE_TSAN
     SKIP("the sanitizers need address space themselves");
 #endif
     if (getenv("TEST_EMULATOR"))
@@ -408,7 +408,7 @@ CHILD(one_thread_is_enough)
 
 TEST(work_goes_on_with_the_threads_there_are)
 {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if HAVE_ASAN || HAVE_TSAN
     SKIP("the sanitizers need address space themselves");
 #endif
     if (getenv("TEST_EMULATOR"))

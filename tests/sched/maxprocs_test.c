@@ -12,7 +12,7 @@
 
 #include "sched/sched.h"
 
-#ifdef __SANITIZE_THREAD__
+#if HAVE_TSAN
 #define ROUNDS(n) ((n) / 20)
 #else
 #define ROUNDS(n) (n)

@@ -31,7 +31,7 @@ static long available_mb(void)
 
 static bool slow(void)
 {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if HAVE_ASAN || HAVE_TSAN
     return true;
 #else
     return getenv("TEST_EMULATOR") != NULL;

@@ -98,7 +98,7 @@ CHILD(late_sleep_order)
 
 TEST(order_on_one_p)
 {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if HAVE_ASAN || HAVE_TSAN
     SKIP("so slow that the round for all that wait, every 10 ms, falls into it");
 #endif
     struct test_result r = test_run_child("yield_order", "GOMAXPROCS=1", "GODEBUG=preempt=0", NULL);
@@ -512,7 +512,7 @@ static void judge_theft(int64_t lasted, bool worth)
 /* "Thefts that are worth nothing", and what follows from it for "Wake-ups that find nothing". */
 TEST(a_theft_is_judged_when_it_is_over)
 {
-#ifdef __SANITIZE_THREAD__
+#if HAVE_TSAN
     SKIP("all thefts are worth it there");
 #endif
     judge_theft(-1000000000, false);
@@ -522,7 +522,7 @@ TEST(a_theft_is_judged_when_it_is_over)
 /* "Thefts that are worth nothing": a goroutine goes back to the P it was stolen from, if that switches. */
 TEST(a_theft_is_undone)
 {
-#ifdef __SANITIZE_THREAD__
+#if HAVE_TSAN
     SKIP("all thefts are worth it there");
 #endif
     cpu_set_t cpus;
@@ -590,7 +590,7 @@ static void talks(chan(int) c, int n, bool sends)
 /* Thieves come and give back while the P they come from runs out of work: nothing may stay behind on a P that goes idle. */
 TEST(nothing_is_given_back_to_an_idle_p)
 {
-#ifdef __SANITIZE_THREAD__
+#if HAVE_TSAN
     SKIP("all thefts are worth it there");
 #endif
     for (int round = 0; round < 400000; round++) {
@@ -641,7 +641,7 @@ CHILD(idle)
 
 TEST(an_idle_process_uses_no_processor)
 {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if HAVE_ASAN || HAVE_TSAN
     SKIP("the sanitizers have threads of their own");
 #endif
     struct test_result r = test_run_child("idle", NULL);

@@ -15,7 +15,7 @@
 #include "os/vm.h"
 #include "sched/stack.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if HAVE_ASAN || HAVE_TSAN
 #define SANITIZED true
 #else
 #define SANITIZED false

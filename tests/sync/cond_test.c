@@ -13,16 +13,7 @@
 #include "sched/section.h"
 
 /* A goroutine's start is slow under ThreadSanitizer. */
-#if defined(__SANITIZE_THREAD__)
-#define SLOW 10
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define SLOW 10
-#endif
-#endif
-#ifndef SLOW
-#define SLOW 1
-#endif
+#define SLOW (HAVE_TSAN ? 10 : 1)
 
 struct room {
     go_mutex m;
@@ -232,7 +223,7 @@ CHILD(crossing)
 
 TEST(signalled_by_who_then_waits_for_the_mutex)
 {
-#if defined(__SANITIZE_THREAD__)
+#if HAVE_TSAN
     SKIP("ThreadSanitizer holds a lock of its own where the unlock faults");
 #endif
     struct test_result r = test_run_child("crossing", "GOMAXPROCS=2", "GODEBUG=preempt=0,slice=999999999", NULL);

@@ -24,9 +24,9 @@
 
 enum { CHANNELS = 4, WORKERS = 8, OPS = 24, CASES = 5, LOG = OPS * CASES };
 
-#if defined(__SANITIZE_THREAD__)
+#if HAVE_TSAN
 #define ROUNDS 50 /* starting a goroutine is slow there */
-#elif defined(__SANITIZE_ADDRESS__)
+#elif HAVE_ASAN
 #define ROUNDS 200
 #else
 #define ROUNDS 2000

@@ -5,16 +5,7 @@
 #include "test.h"
 
 /* A goroutine's start is slow under ThreadSanitizer. */
-#if defined(__SANITIZE_THREAD__)
-#define SLOW 10
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define SLOW 10
-#endif
-#endif
-#ifndef SLOW
-#define SLOW 1
-#endif
+#define SLOW (HAVE_TSAN ? 10 : 1)
 
 static void hold_read(go_rwmutex *rw, go_sem *in, go_sem *out, go_sem *done)
 {

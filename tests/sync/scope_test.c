@@ -11,16 +11,7 @@
 #include "sched/scope.h"
 
 /* A goroutine's start is slow under ThreadSanitizer. */
-#if defined(__SANITIZE_THREAD__)
-#define SLOW 10
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define SLOW 10
-#endif
-#endif
-#ifndef SLOW
-#define SLOW 1
-#endif
+#define SLOW (HAVE_TSAN ? 10 : 1)
 
 static int add(int *n, int by)
 {

@@ -8,16 +8,7 @@
 #include "test.h"
 
 /* A goroutine's start is slow under ThreadSanitizer. */
-#if defined(__SANITIZE_THREAD__)
-#define SLOW 10
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define SLOW 10
-#endif
-#endif
-#ifndef SLOW
-#define SLOW 1
-#endif
+#define SLOW (HAVE_TSAN ? 10 : 1)
 
 static void worker(go_waitgroup *before, go_waitgroup *after, int *n)
 {

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -231,7 +232,8 @@ void os_write(int fd, const void *buffer, size_t size)
         if (n == -4 /* EINTR */)
             continue;
         if (n == -11 /* EAGAIN: a terminal that somebody made non-blocking */) {
-            os_thread_yield();
+            struct pollfd room = { fd, POLLOUT, 0 };
+            SYSCALL6(SYS_ppoll, &room, 1, NULL, NULL, 0, 0);
             continue;
         }
         if (n <= 0)
