@@ -14,7 +14,7 @@
  * nothing. Calls that need not wait go on as before. It is up to the goroutines to end then.
  *
  * A scope opened inside another is its child: it takes over the other's cause, when it is opened and later, and so its deadline,
- * too. Nothing goes upwards.
+ * too, until the other is closed. Nothing goes upwards.
  *
  * go_scope_go(s, fn, args...) and go_options.scope are in launch.h. Using a scope after it was closed is fatal as far as it is noticed.
  */

@@ -91,7 +91,8 @@ void go_waitgroup_wait(go_waitgroup *wg);
 
 /*
  * Calls fn(arg) if this is the first call for this go_once; whoever comes meanwhile waits until it is done. If fn calls
- * go_exit it counts as done. A call from within fn waits for ever. May park; from any thread.
+ * go_exit, or ends its thread by pthread_exit, it counts as done. A call from within fn waits for ever. Out of memory is fatal. May
+ * park; from any thread.
  */
 void go_once_do(go_once *once, void (*fn)(void *), void *arg);
 

@@ -8,21 +8,10 @@ struct deferred {
     struct deferred *next;
     void (*fn)(void *);
     void *arg;
-    bool on_stack; /* of the goroutine itself: not to be freed */
 };
 
-/* The calling goroutine. A frame that pushes one of its own removes it before it returns. */
-static inline void defer_push(struct g *gp, struct deferred *d)
-{
-    g_untidy(gp);
-    d->next = gp->run.defers;
-    gp->run.defers = d;
-}
+/* fn(arg) at the end of gp, the caller; NULL if there is no memory. Outside of a section. */
+struct deferred *defer_push(struct g *gp, void (*fn)(void *), void *arg);
 
-static inline void defer_remove(struct g *gp, struct deferred *d)
-{
-    struct deferred **at = &gp->run.defers;
-    while (*at != d)
-        at = &(*at)->next;
-    *at = d->next;
-}
+/* Or not, after all. */
+void defer_remove(struct g *gp, struct deferred *d);

@@ -54,17 +54,32 @@ static struct g *self(void)
     return gp;
 }
 
+struct deferred *defer_push(struct g *gp, void (*fn)(void *), void *arg)
+{
+    struct deferred *d = roomy_realloc(NULL, sizeof *d);
+    if (!d)
+        return NULL;
+    *d = (struct deferred){ .next = gp->run.defers, .fn = fn, .arg = arg };
+    g_untidy(gp);
+    gp->run.defers = d;
+    return d;
+}
+
+void defer_remove(struct g *gp, struct deferred *d)
+{
+    struct deferred **at = &gp->run.defers;
+    while (*at != d)
+        at = &(*at)->next;
+    *at = d->next;
+    system_stack_call(free, d);
+}
+
 GO_EXPORT int go_defer(void (*fn)(void *), void *arg)
 {
     struct g *gp = self();
     if (!fn)
         return -22; /* EINVAL */
-    struct deferred *d = roomy_realloc(NULL, sizeof *d);
-    if (!d)
-        return -12; /* ENOMEM */
-    *d = (struct deferred){ .fn = fn, .arg = arg };
-    defer_push(gp, d);
-    return 0;
+    return defer_push(gp, fn, arg) ? 0 : -12; /* ENOMEM */
 }
 
 struct new_key {
@@ -153,8 +168,7 @@ static noinline void run_defers(struct g *gp)
 {
     while (gp->run.defers) {
         struct deferred d = *gp->run.defers;
-        if (!d.on_stack)
-            system_stack_call(free, gp->run.defers);
+        system_stack_call(free, gp->run.defers);
         gp->run.defers = d.next;
         d.fn(d.arg);
     }

@@ -2,10 +2,11 @@
 // Once: a flag, and a mutex that is held while the function runs.
 //
 // A function that ends its goroutine with go_exit counts as done, as in Go, where deferred calls see to it. Here a
-// deferred call does, too: it stands on the stack, which lasts until the deferred calls have run.
+// deferred call does, too. It does not stand on the stack, which a thread that ends by pthread_exit has left by then.
 #include <goroutine/sync.h>
 
 #include "sched/defer.h"
+#include "sched/fatal.h"
 #include "sync/mutex.h"
 
 static void finish(void *arg)
@@ -22,11 +23,12 @@ static noinline void do_slow(go_once *once, void (*fn)(void *), void *arg)
         go_mutex_unlock(&once->running);
         return;
     }
-    struct deferred d = { .fn = finish, .arg = once, .on_stack = true };
     struct g *gp = m_self()->cur;
-    defer_push(gp, &d);
+    struct deferred *d = defer_push(gp, finish, once);
+    if (!d)
+        fatal("out of memory: go_once_do has no room for a deferred call");
     fn(arg);
-    defer_remove(gp, &d);
+    defer_remove(gp, d);
     finish(once);
 }
 

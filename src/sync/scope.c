@@ -54,6 +54,24 @@ static void unlink_locked(struct go_scope *s)
         s->next->prev = s->prev;
 }
 
+/* The uppermost of s and the scopes above it whose deadline has passed but whose timer has not been noticed yet: what comes first,
+ * that or something else, does not depend on how busy the Ps are. scopes.lock held. */
+static struct go_scope *late_locked(struct go_scope *s)
+{
+    struct go_scope *late = NULL;
+    for (; s; s = s->parent)
+        if (s->armed && os_now() >= s->due)
+            late = s;
+    return late;
+}
+
+/* That one's time is up. Returns whom to make ready, as scope_cancel_locked does. */
+static struct g *notice_locked(struct go_scope *s)
+{
+    struct go_scope *late = late_locked(s);
+    return late ? scope_cancel_locked(late, -ETIMEDOUT, -ETIMEDOUT) : NULL;
+}
+
 GO_EXPORT go_scope *go_scope_open(void)
 {
     struct m *mp = section_enter();
@@ -69,12 +87,14 @@ GO_EXPORT go_scope *go_scope_open(void)
     }
     check(!s->members && load_relaxed(&s->inside) == 0 && !s->armed && !s->closer);
     s->children = NULL;
+    struct g *list = notice_locked(parent);
     link_locked(s, parent);
     int cause = parent ? load_relaxed(&parent->cause) : 0;
     s->result = cause;
     store_relaxed(&s->cause, cause);
     store_relaxed(&s->open, true);
     lock_release(&scopes.lock);
+    scope_ready(mp, list);
     section_leave(mp);
     return s;
 }
@@ -95,15 +115,6 @@ static bool is_inside_locked(struct g *gp, struct go_scope *s)
     }
 }
 
-/* The deadline of s or of a scope above it has passed, also if the timer has not been noticed yet: it does not depend on how busy
- * the Ps are what close returns. scopes.lock held. */
-static bool is_late_locked(const struct go_scope *s)
-{
-    for (; s; s = s->parent)
-        if (s->armed && os_now() >= s->due)
-            return true;
-    return false;
-}
 
 static noinline struct m *wait_for_all_locked(struct m *mp, struct g *gp, struct go_scope *s)
 {
@@ -136,7 +147,7 @@ GO_EXPORT int go_scope_close(go_scope *s)
     if (busy)
         mp = wait_for_all_locked(mp, gp, s);
     int result = s->result;
-    if (result == 0 && is_late_locked(s))
+    if (result == 0 && late_locked(s))
         result = -ETIMEDOUT;
     s->armed = false;
     timer_cancel(&s->deadline);
@@ -165,7 +176,9 @@ static void end_waits(struct go_scope *s, int cause, int result, const char *wha
     struct m *mp = section_enter();
     check_open(s, what);
     lock_take(&scopes.lock);
-    struct g *list = scope_cancel_locked(s, cause, result);
+    struct g *list = notice_locked(s);
+    if (!list)
+        list = scope_cancel_locked(s, cause, result); /* does nothing if the time was up */
     lock_release(&scopes.lock);
     scope_ready(mp, list);
     section_leave(mp);
@@ -200,11 +213,11 @@ GO_EXPORT void go_scope_deadline(go_scope *s, go_time when)
     struct m *mp = section_enter();
     check_open(s, "go_scope_deadline");
     struct p *pp = mp->p ? mp->p : timer_borrow_p();
-    struct g *list = NULL;
     lock_take(&scopes.lock);
+    struct g *list = notice_locked(s);
     s->armed = false;
     timer_cancel(&s->deadline);
-    if (when <= os_now()) {
+    if (when <= os_now() && !list) {
         list = scope_cancel_locked(s, -ETIMEDOUT, -ETIMEDOUT);
     } else if (when != TIME_NEVER && load_relaxed(&s->cause) == 0) {
         s->armed = true;

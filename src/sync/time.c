@@ -47,12 +47,15 @@ static const struct go_site after_func_site = {
     .file = "go_after_func", .function = "go_after_func", .integer_regs = 1
 };
 
+static void fire(struct m *mp, struct timer *timer);
+
 static void make(void *arg)
 {
     struct go_timer *t = calloc(1, sizeof *t);
     if (!t)
         fatal("out of memory: no room for a timer");
     t->lock = (struct lock)LOCK_INIT(RANK_TIMER);
+    t->timer.fire = fire; /* for good: a firing that is late by a life still reads it */
     *(struct go_timer **)arg = t;
 }
 
@@ -180,7 +183,6 @@ static struct go_timer *new(go_duration d, int64_t period, void (*fn)(void *), v
     lock_release(&pool.lock);
     if (!t)
         system_stack_call(make, &t);
-    t->timer.fire = fire;
     t->fn = fn;
     t->arg = arg;
     t->of_after = of_after;

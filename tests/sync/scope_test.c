@@ -266,6 +266,40 @@ TEST(deadline_passed_at_the_close)
     }
 }
 
+static go_scope *late_scope(void)
+{
+    go_scope *s = go_scope_open();
+    go_time when = go_now() + GO_MILLISECOND;
+    go_scope_deadline(s, when);
+    while (go_now() < when)
+        ;
+    return s;
+}
+
+/* What comes after a deadline has passed comes too late, also if nobody has noticed that yet. */
+TEST(deadline_passed_before_something_else)
+{
+    for (int i = 0; i < 3; i++) {
+        go_scope *s = late_scope();
+        go_scope_cancel(s);
+        CHECK_EQ(go_scope_close(s), -ETIMEDOUT);
+        s = late_scope();
+        go_scope_fail(s, -EIO);
+        CHECK_EQ(go_scope_close(s), -ETIMEDOUT);
+        s = late_scope();
+        go_scope_deadline(s, go_now() + GO_HOUR);
+        CHECK_EQ(go_scope_close(s), -ETIMEDOUT);
+        s = late_scope();
+        go_scope_enter(s);
+        go_scope *below = go_scope_open();
+        CHECK_EQ(go_cancelled(), -ETIMEDOUT); /* opening has noticed */
+        go_scope_fail(below, -EIO);
+        CHECK_EQ(go_scope_close(below), -ETIMEDOUT);
+        go_scope_leave(s);
+        CHECK_EQ(go_scope_close(s), -ETIMEDOUT);
+    }
+}
+
 TEST(cancelled_tells)
 {
     int r = 0;

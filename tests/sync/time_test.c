@@ -543,3 +543,25 @@ TEST(misuse_is_fatal)
         CHECK_CONTAINS(r.output, cases[i].text);
     }
 }
+
+static void *makes_timers(void *arg)
+{
+    for (int i = 0; i < 3000 / SLOW; i++) {
+        go_timer *t = go_timer_new(i % 3 * GO_MICROSECOND);
+        if (i % 2)
+            go_sleep(GO_MICROSECOND);
+        go_timer_stop(t);
+        go_timer_free(t);
+    }
+    return arg;
+}
+
+/* A timer that fires while it is stopped and used by somebody else: nothing is written that the firing reads. */
+TEST(timers_used_again)
+{
+    pthread_t threads[3];
+    for (int i = 0; i < 3; i++)
+        pthread_create(&threads[i], NULL, makes_timers, NULL);
+    for (int i = 0; i < 3; i++)
+        pthread_join(threads[i], NULL);
+}

@@ -197,6 +197,33 @@ static void defers(void *arg)
     go_defer(note_end, arg);
 }
 
+static void ends_thread(void *arg)
+{
+    ++*(int *)arg;
+    pthread_exit(NULL);
+}
+
+static go_once of_a_thread;
+
+static void *thread_with_once(void *arg)
+{
+    go_once_do(&of_a_thread, ends_thread, arg);
+    return arg;
+}
+
+TEST(once_ends_thread)
+{
+    pthread_t thread;
+    void *result;
+    int n = 0;
+    pthread_create(&thread, NULL, thread_with_once, &n);
+    pthread_join(thread, &result);
+    CHECK_EQ(n, 1);
+    CHECK(result == NULL);
+    go_once_do(&of_a_thread, ends_thread, &n);
+    CHECK_EQ(n, 1);
+}
+
 static void defers_in_once(go_once *once, go_waitgroup *wg)
 {
     go_once_do(once, defers, wg);
