@@ -130,18 +130,18 @@ static bool blocks(int fd, struct poll_desc *d)
 static ssize_t splice_now(int in, off_t *in_offset, int out, off_t *out_offset, size_t count, unsigned flags, bool may_block)
 {
     struct sigpipe_guard guard;
+    ssize_t n;
+    flags |= SPLICE_F_NONBLOCK;
     netpoll_order_in();
     if (may_block) {
-        ssize_t part = op_call_for_a_while(SYS_splice, in, (long)in_offset, out, (long)out_offset, (long)count,
-                                           flags | SPLICE_F_NONBLOCK);
-        netpoll_order_out();
-        return part;
+        n = op_call_for_a_while(SYS_splice, in, (long)in_offset, out, (long)out_offset, (long)count, flags);
+    } else {
+        go_block_enter();
+        sigpipe_hold(&guard);
+        n = SYSCALL6(SYS_splice, in, in_offset, out, out_offset, count, flags);
+        sigpipe_release(&guard, n == -EPIPE);
+        go_block_leave();
     }
-    go_block_enter();
-    sigpipe_hold(&guard);
-    ssize_t n = SYSCALL6(SYS_splice, in, in_offset, out, out_offset, count, flags | SPLICE_F_NONBLOCK);
-    sigpipe_release(&guard, n == -EPIPE);
-    go_block_leave();
     netpoll_order_out();
     return n;
 }

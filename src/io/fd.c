@@ -32,8 +32,6 @@
 #include "sched/park.h"
 #include "sched/section.h"
 
-#define PAUSE 1000000 /* ns */
-
 int io_nonblocking(int fd)
 {
     long flags = SYSCALL2(SYS_fcntl, fd, F_GETFL);
@@ -88,7 +86,7 @@ GO_EXPORT int go_fd_deadline(int fd, go_time read_by, go_time write_by)
 
 /* --- readiness alone --- */
 
-/* Arms, waits for either side, and disarms. 0: look again. */
+/* Arms, waits for either side, and disarms. 1: has been woken · 0: look again, without having waited. */
 static int wait_sides(struct netpoll_waiter *w, int n)
 {
     struct m *mp = section_enter();
@@ -113,6 +111,8 @@ static int wait_sides(struct netpoll_waiter *w, int n)
     } else {
         r = wait_park_until(mp, gp, until);
         mp = m_self();
+        if (r == 0)
+            r = 1;
     }
     for (int i = 0; i < added; i++) {
         netpoll_remove(&w[i]);
@@ -135,7 +135,7 @@ GO_EXPORT int go_wait_fd(int fd, short events)
     if (!reads && !writes)
         reads = writes = true; /* errors and hang-ups */
     uint32_t generation = load_relaxed(&d->generation);
-    for (bool waited = false;; waited = !waited) {
+    for (bool woken = false;;) {
         struct netpoll_waiter w[2];
         int n = 0;
         if ((reads && netpoll_late(d, POLL_READ)) || (writes && netpoll_late(d, POLL_WRITE)))
@@ -154,8 +154,9 @@ GO_EXPORT int go_wait_fd(int fd, short events)
             netpoll_order_out();
         if (r != 0)
             return r;
-        /* The side may be ready in another way than is asked for, and for long: a wait would end at once. */
-        r = waited ? go_sleep(PAUSE) : wait_sides(w, n);
+        /* Woken in vain: the side may be ready in another way than is asked for, and for long, and each wait would end at once. */
+        r = woken ? go_sleep(IO_PAUSE) : wait_sides(w, n);
+        woken = r > 0;
         if (r < 0)
             return r;
     }

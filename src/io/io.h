@@ -33,6 +33,9 @@ void go_block_leave(void);
         r_;                                                                                        \
     })
 
+/* Between two attempts, ns, where a wait would end at once, and in vain. */
+#define IO_PAUSE 1000000
+
 /* What fd is, asked of the kernel; kept in d->kind. */
 enum poll_kind io_classify(int fd, struct poll_desc *d);
 

@@ -173,12 +173,17 @@ static int look_up(struct endpoint *e)
     if (e->family == AF_UNIX || e->literal)
         return 0;
     int r = resolve(e->wild ? NULL : e->host, e->service, e->family, e->type, e->passive, &e->addresses);
-    for (int i = 0; r == 0 && i < e->addresses.count; i++) {
-        unmap(&e->addresses.address[i]);
-        if (e->family != AF_UNSPEC && e->family != e->addresses.address[i].any.sa_family)
-            r = -EAFNOSUPPORT;
+    if (r < 0)
+        return r;
+    int fit = 0;
+    for (int i = 0; i < e->addresses.count; i++) {
+        union address *a = &e->addresses.address[i];
+        unmap(a);
+        if (e->family == AF_UNSPEC || e->family == a->any.sa_family)
+            e->addresses.address[fit++] = *a;
     }
-    return r;
+    e->addresses.count = fit;
+    return fit > 0 ? 0 : -EAFNOSUPPORT;
 }
 
 static socklen_t address_size(const union address *a)
@@ -512,7 +517,7 @@ static void write_name(void *arg)
         n->result = (int)r;
         return;
     }
-    int length = 0;
+    int length = 0, kept = errno;
     switch (a.any.ss_family) {
     case AF_INET:
         inet_ntop(AF_INET, &a.in.v4.sin_addr, host, sizeof host);
@@ -545,6 +550,7 @@ static void write_name(void *arg)
         n->result = -EAFNOSUPPORT;
         return;
     }
+    errno = kept; /* if_indextoname may have set it */
     n->result = (size_t)length < n->size ? length : -ENOSPC;
 }
 

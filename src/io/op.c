@@ -47,7 +47,6 @@
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
 
-#define PAUSE 1000000        /* ns */
 #define FOR_A_WHILE 10000000 /* ns */
 
 ssize_t op_not_waited(struct op *op, attempt_fn attempt, int r, bool tried)
@@ -76,14 +75,14 @@ ssize_t op_in_vain(struct op *op, attempt_fn attempt)
         return n;
     if (op->side == POLL_READ && (r & POLLRDHUP))
         return op->end;
-    r = go_sleep(PAUSE);
+    r = go_sleep(IO_PAUSE);
     return r < 0 ? r : n;
 }
 
 int op_not_pollable(struct op *op)
 {
     if (op_looks_first((enum poll_kind)load_relaxed(&op->d->kind))) /* another one is at it, or it has blocked for long */
-        return go_sleep(PAUSE);
+        return go_sleep(IO_PAUSE);
     store_relaxed(&op->d->kind, KIND_TERMINAL); /* to be asked in the blocking way */
     return 0;
 }

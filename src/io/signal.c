@@ -12,8 +12,8 @@
 // while anybody listens; so a program that waits for signals only is not taken for a deadlock, and one that has stopped listening is.
 //
 // The nasty chain. The program may put a handler of its own in front of ours, which calls ours as the one that was there before. When
-// nobody listens any more that one stays, and ours behind it. When somebody listens again ours is put in front of it, and is called
-// twice for each signal: the one in front counts and calls the program's, the one behind calls what was there at first.
+// nobody listens any more that one stays, and ours behind it. Ours in front of it once more would be called by the one it calls: when
+// somebody listens again, what calls ours stays where it is.
 #include <goroutine/io.h>
 #include <goroutine/signal.h>
 
@@ -46,14 +46,7 @@ static struct {
 /* What the handler touches. */
 static _Atomic uint32_t pending[SIGNALS];
 static struct sigaction before[SIGNALS]; /* written before the handler is installed */
-static struct sigaction front[SIGNALS];  /* the program's that may call ours, if that is in front of it again, or SIG_DFL; likewise */
-static bool behind[SIGNALS];             /* a handler of the program may call ours; under lock */
-/* Where the one in front is at work on this thread, so that the one behind knows; its frame, for what jumps out of a handler leaves
- * this behind. */
-static __thread struct {
-    int signo;
-    char *frame;
-} at_work __attribute__((tls_model("initial-exec")));
+static bool behind[SIGNALS];             /* a handler of the program's calls ours, perhaps; under lock */
 static _Atomic int wake_fd = -1;         /* for ever, once it is there */
 
 static bool listens(const struct listener *l, int signo)
@@ -61,37 +54,16 @@ static bool listens(const struct listener *l, int signo)
     return l->mask[signo / 64] >> (signo % 64) & 1;
 }
 
-static void call_handler(const struct sigaction *a, int signo, siginfo_t *info, void *context)
-{
-    if (a->sa_flags & SA_SIGINFO)
-        a->sa_sigaction(signo, info, context);
-    else if (a->sa_handler != SIG_DFL && a->sa_handler != SIG_IGN && a->sa_handler != quit_handler)
-        a->sa_handler(signo);
-}
-
 static void on_signal(int signo, siginfo_t *info, void *context)
 {
     const struct sigaction *old = &before[signo];
     uint64_t one = 1;
-    char *frame = __builtin_frame_address(0);
-    bool in_front = front[signo].sa_handler != SIG_DFL;
-    if (unlikely(in_front) && at_work.signo == signo && frame < at_work.frame) {
-        call_handler(old, signo, info, context);
-        return;
-    }
     atomic_fetch_add_explicit(&pending[signo], 1, memory_order_release); /* pairs with the exchange in deliver */
     SYSCALL3(SYS_write, load_relaxed(&wake_fd), &one, sizeof one);
-    if (likely(!in_front)) {
-        call_handler(old, signo, info, context);
-        return;
-    }
-    int outer_signo = at_work.signo;
-    char *outer_frame = at_work.frame;
-    at_work.signo = signo;
-    at_work.frame = frame;
-    call_handler(&front[signo], signo, info, context);
-    at_work.signo = outer_signo;
-    at_work.frame = outer_frame;
+    if (old->sa_flags & SA_SIGINFO)
+        old->sa_sigaction(signo, info, context);
+    else if (old->sa_handler != SIG_DFL && old->sa_handler != SIG_IGN && old->sa_handler != quit_handler)
+        old->sa_handler(signo);
 }
 
 /* --- the goroutine --- */
@@ -189,21 +161,27 @@ static bool can_be_caught(int signo)
     }
 }
 
+static bool is_ours(const struct sigaction *a)
+{
+    return (a->sa_flags & SA_SIGINFO) && a->sa_sigaction == on_signal;
+}
+
+static bool is_function(const struct sigaction *a)
+{
+    return (a->sa_flags & SA_SIGINFO) || (a->sa_handler != SIG_DFL && a->sa_handler != SIG_IGN);
+}
+
 /* These under lock, on a system stack. */
 static void install_locked(int signo)
 {
-    struct sigaction action = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART };
-    struct sigaction old;
-    sigaction(signo, NULL, &old);
-    if (!(old.sa_flags & SA_SIGINFO) && (old.sa_handler == SIG_DFL || old.sa_handler == SIG_IGN))
-        behind[signo] = false;
-    if (behind[signo])
-        front[signo] = old;
-    else
-        before[signo] = old;
-    store_relaxed(&pending[signo], 0); /* counted behind the program's own while nobody listened */
-    action.sa_mask = old.sa_mask;
-    action.sa_flags |= old.sa_flags & (SA_NOCLDSTOP | SA_NOCLDWAIT);
+    struct sigaction action = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART }, now;
+    sigaction(signo, NULL, &now);
+    store_relaxed(&pending[signo], 0); /* of the time when nobody listened */
+    if (is_ours(&now) || (behind[signo] && is_function(&now)))
+        return;
+    before[signo] = now;
+    action.sa_mask = now.sa_mask;
+    action.sa_flags |= now.sa_flags & (SA_NOCLDSTOP | SA_NOCLDWAIT);
     sigaction(signo, &action, NULL);
 }
 
@@ -225,13 +203,11 @@ static void uninstall_locked(int signo)
 {
     struct sigaction now;
     sigaction(signo, NULL, &now);
-    /* If the program has installed another one since, that one stays, and may call ours. */
-    if (!(now.sa_flags & SA_SIGINFO) || now.sa_sigaction != on_signal) {
+    /* If the program has installed another one since, that one stays. */
+    if (is_ours(&now))
+        sigaction(signo, &before[signo], NULL);
+    else
         behind[signo] = true;
-        return;
-    }
-    sigaction(signo, behind[signo] ? &front[signo] : &before[signo], NULL);
-    front[signo].sa_handler = SIG_DFL;
 }
 
 struct change {

@@ -54,21 +54,15 @@ static void unlink_locked(struct go_scope *s)
         s->next->prev = s->prev;
 }
 
-/* The uppermost of s and the scopes above it whose deadline has passed but whose timer has not been noticed yet: what comes first,
- * that or something else, does not depend on how busy the Ps are. scopes.lock held. */
-static struct go_scope *late_locked(struct go_scope *s)
+/* The time is up for the uppermost of s and the scopes above it whose deadline has passed, also if nobody has noticed the timer yet:
+ * what comes first, that or something else, does not depend on how busy the Ps are. Returns whom to make ready, as
+ * scope_cancel_locked. scopes.lock held. */
+static struct g *notice_locked(struct go_scope *s)
 {
     struct go_scope *late = NULL;
     for (; s; s = s->parent)
         if (s->armed && os_now() >= s->due)
             late = s;
-    return late;
-}
-
-/* That one's time is up. Returns whom to make ready, as scope_cancel_locked does. */
-static struct g *notice_locked(struct go_scope *s)
-{
-    struct go_scope *late = late_locked(s);
     return late ? scope_cancel_locked(late, -ETIMEDOUT, -ETIMEDOUT) : NULL;
 }
 
@@ -115,7 +109,6 @@ static bool is_inside_locked(struct g *gp, struct go_scope *s)
     }
 }
 
-
 static noinline struct m *wait_for_all_locked(struct m *mp, struct g *gp, struct go_scope *s)
 {
     atomic_fetch_add(&scopes.closers, 1); /* before looking again: see scope_count_out */
@@ -146,9 +139,8 @@ GO_EXPORT int go_scope_close(go_scope *s)
     }
     if (busy)
         mp = wait_for_all_locked(mp, gp, s);
+    struct g *list = notice_locked(s);
     int result = s->result;
-    if (result == 0 && late_locked(s))
-        result = -ETIMEDOUT;
     s->armed = false;
     timer_cancel(&s->deadline);
     unlink_locked(s);
@@ -164,6 +156,7 @@ GO_EXPORT int go_scope_close(go_scope *s)
     s->next = scopes.free;
     scopes.free = s;
     lock_release(&scopes.lock);
+    scope_ready(mp, list);
     /* The last one to leave s may not have looked yet, and will not find from s those who wait above it. */
     if (above && atomic_load(&scopes.closers) > 0)
         scope_wake_closers(mp, above);

@@ -87,7 +87,7 @@ TEST(run)
     CHECK_EQ(go_run((const char *const[]){ "/dev/null", NULL }), -EACCES);
 }
 
-/* Two descriptors short of none: enough for the library, not for a wait. */
+/* None is left for a wait. */
 CHILD(runs_without_descriptors)
 {
     struct rlimit limit;

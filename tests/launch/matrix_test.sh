@@ -5,7 +5,7 @@
 # arguments_test.c and launch_test.c, and random signatures, built and run in each.
 . "$(dirname "$0")/../script.sh"
 
-common="-std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -I$root/include -I$root/tests -pthread"
+common="-std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -I$root/include -I$root/tests -I$root/src -pthread"
 cp "$root/tests/launch/arguments_test.c" "$root/tests/launch/launch_test.c" "$work/"
 big=1
 [ "$(uname -m)" = x86_64 ] || big=0

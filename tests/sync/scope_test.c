@@ -297,6 +297,16 @@ TEST(deadline_passed_before_something_else)
         CHECK_EQ(go_scope_close(below), -ETIMEDOUT);
         go_scope_leave(s);
         CHECK_EQ(go_scope_close(s), -ETIMEDOUT);
+        s = go_scope_open();
+        go_time when = go_now() + GO_MILLISECOND;
+        go_scope_deadline(s, when);
+        go_scope_enter(s);
+        below = go_scope_open();
+        go_scope_leave(s);
+        while (go_now() < when)
+            ;
+        CHECK_EQ(go_scope_close(s), -ETIMEDOUT); /* it takes those below along */
+        CHECK_EQ(go_scope_close(below), -ETIMEDOUT);
     }
 }
 

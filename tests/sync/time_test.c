@@ -556,7 +556,7 @@ static void *makes_timers(void *arg)
     return arg;
 }
 
-/* A timer that fires while it is stopped and used by somebody else: nothing is written that the firing reads. */
+/* A timer that fires while it is stopped and used by somebody else: nothing is written that the firing reads, says ThreadSanitizer. */
 TEST(timers_used_again)
 {
     pthread_t threads[3];
