@@ -41,7 +41,7 @@ static void copy_buffer(void *arg)
         b->memory = malloc(COPY_STEP);
 }
 
-/* To what is in blocking mode: as others write. The kernel looks at less than sendfile does, so some errors are not its own. */
+/* To what is in blocking mode: as others write. What pread says of descriptors that are no files sendfile calls EINVAL. */
 static ssize_t copy_to_socket(struct op *op, int in, off_t *offset, size_t count)
 {
     struct poll_desc *d_in;

@@ -54,15 +54,23 @@ static bool listens(const struct listener *l, int signo)
     return l->mask[signo / 64] >> (signo % 64) & 1;
 }
 
+/* Also with SA_SIGINFO: sa_sigaction is in the same place. */
+static bool is_function(const struct sigaction *a)
+{
+    return a->sa_handler != SIG_DFL && a->sa_handler != SIG_IGN;
+}
+
 static void on_signal(int signo, siginfo_t *info, void *context)
 {
     const struct sigaction *old = &before[signo];
     uint64_t one = 1;
     atomic_fetch_add_explicit(&pending[signo], 1, memory_order_release); /* pairs with the exchange in deliver */
     SYSCALL3(SYS_write, load_relaxed(&wake_fd), &one, sizeof one);
+    if (!is_function(old) || old->sa_handler == quit_handler)
+        return;
     if (old->sa_flags & SA_SIGINFO)
         old->sa_sigaction(signo, info, context);
-    else if (old->sa_handler != SIG_DFL && old->sa_handler != SIG_IGN && old->sa_handler != quit_handler)
+    else
         old->sa_handler(signo);
 }
 
@@ -164,11 +172,6 @@ static bool can_be_caught(int signo)
 static bool is_ours(const struct sigaction *a)
 {
     return (a->sa_flags & SA_SIGINFO) && a->sa_sigaction == on_signal;
-}
-
-static bool is_function(const struct sigaction *a)
-{
-    return (a->sa_flags & SA_SIGINFO) || (a->sa_handler != SIG_DFL && a->sa_handler != SIG_IGN);
 }
 
 /* These under lock, on a system stack. */

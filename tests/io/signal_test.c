@@ -100,6 +100,12 @@ TEST(handlers_are_respected)
     raise(SIGUSR1);
     CHECK_EQ(handled, SIGUSR1);
     CHECK_EQ(chan_try_recv(c, &signo), -EAGAIN);
+    action = (struct sigaction){ .sa_handler = SIG_DFL, .sa_flags = SA_SIGINFO }; /* no function all the same */
+    sigaction(SIGUSR1, &action, NULL);
+    go_signal_notify(c, SIGUSR1, 0);
+    raise(SIGUSR1);
+    CHECK_EQ(chan_recv(c, &signo), 1);
+    go_signal_stop(c);
     signal(SIGUSR1, SIG_DFL);
     signal(SIGUSR2, SIG_DFL);
     chan_unref(c);
