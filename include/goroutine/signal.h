@@ -12,8 +12,7 @@ extern "C" {
 
 /*
  * From now on each of the signals, given by their numbers and a final 0, is sent to c when it comes. What it did before by default
- * it does no more; a handler that the program had installed is still called. (One installed since, which calls what it found
- * there, stays in front of the library's for good, and must go on calling it.) Several channels may listen to one signal.
+ * it does no more; a handler that the program had installed is still called. Several channels may listen to one signal.
  * Nobody waits for a full channel: it misses the signal, so one place per signal that must not be missed is the least. Keeps a
  * reference to c. Returns 0; -EINVAL for a NULL channel, no signal, what is no signal, or one that cannot be caught so (SIGKILL,
  * SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL); -EBUSY for a real-time signal that the library has begun to use itself, which are

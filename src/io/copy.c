@@ -41,7 +41,7 @@ static void copy_buffer(void *arg)
         b->memory = malloc(COPY_STEP);
 }
 
-/* To what is in blocking mode: as others write. What pread says of descriptors that are no files sendfile calls EINVAL. */
+/* To what is in blocking mode: as others write. */
 static ssize_t copy_to_socket(struct op *op, int in, off_t *offset, size_t count)
 {
     struct poll_desc *d_in;
@@ -83,7 +83,7 @@ static ssize_t copy_to_socket(struct op *op, int in, off_t *offset, size_t count
     }
     b.give_back = true;
     system_stack_call(copy_buffer, &b);
-    return done > 0 ? done : r == -EISDIR || r == -ESPIPE ? -EINVAL : r;
+    return done > 0 ? done : r == -EISDIR || (r == -ESPIPE && !offset) ? -EINVAL : r; /* as sendfile has it */
 }
 
 struct sendfile {

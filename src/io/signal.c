@@ -10,10 +10,6 @@
 // The way. The handler counts the signal and writes to an eventfd, as is allowed, and then calls the handler that was there before.
 // A goroutine of the library waits for the eventfd, as others for theirs, and sends to the channels without waiting. It is there
 // while anybody listens; so a program that waits for signals only is not taken for a deadlock, and one that has stopped listening is.
-//
-// The nasty chain. The program may put a handler of its own in front of ours, which calls ours as the one that was there before. When
-// nobody listens any more that one stays, and ours behind it. Ours in front of it once more would be called by the one it calls: when
-// somebody listens again, what calls ours stays where it is.
 #include <goroutine/io.h>
 #include <goroutine/signal.h>
 
@@ -46,18 +42,11 @@ static struct {
 /* What the handler touches. */
 static _Atomic uint32_t pending[SIGNALS];
 static struct sigaction before[SIGNALS]; /* written before the handler is installed */
-static bool behind[SIGNALS];             /* a handler of the program's calls ours, perhaps; under lock */
 static _Atomic int wake_fd = -1;         /* for ever, once it is there */
 
 static bool listens(const struct listener *l, int signo)
 {
     return l->mask[signo / 64] >> (signo % 64) & 1;
-}
-
-/* Also with SA_SIGINFO: sa_sigaction is in the same place. */
-static bool is_function(const struct sigaction *a)
-{
-    return a->sa_handler != SIG_DFL && a->sa_handler != SIG_IGN;
 }
 
 static void on_signal(int signo, siginfo_t *info, void *context)
@@ -66,8 +55,8 @@ static void on_signal(int signo, siginfo_t *info, void *context)
     uint64_t one = 1;
     atomic_fetch_add_explicit(&pending[signo], 1, memory_order_release); /* pairs with the exchange in deliver */
     SYSCALL3(SYS_write, load_relaxed(&wake_fd), &one, sizeof one);
-    if (!is_function(old) || old->sa_handler == quit_handler)
-        return;
+    if (old->sa_handler == SIG_DFL || old->sa_handler == SIG_IGN || old->sa_handler == quit_handler)
+        return; /* also with SA_SIGINFO: sa_sigaction is in the same place */
     if (old->sa_flags & SA_SIGINFO)
         old->sa_sigaction(signo, info, context);
     else
@@ -179,9 +168,8 @@ static void install_locked(int signo)
 {
     struct sigaction action = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART }, now;
     sigaction(signo, NULL, &now);
-    store_relaxed(&pending[signo], 0); /* of the time when nobody listened */
-    if (is_ours(&now) || (behind[signo] && is_function(&now)))
-        return;
+    if (is_ours(&now))
+        return; /* the program has put it back, when nobody listened, as what it had found there */
     before[signo] = now;
     action.sa_mask = now.sa_mask;
     action.sa_flags |= now.sa_flags & (SA_NOCLDSTOP | SA_NOCLDWAIT);
@@ -209,8 +197,6 @@ static void uninstall_locked(int signo)
     /* If the program has installed another one since, that one stays. */
     if (is_ours(&now))
         sigaction(signo, &before[signo], NULL);
-    else
-        behind[signo] = true;
 }
 
 struct change {

@@ -960,13 +960,14 @@ TEST(sendfile_arguments)
 {
     int p[2], s[2], directory = open("/", O_RDONLY), null = open("/dev/null", O_WRONLY);
     FILE *file = tmpfile();
-    off_t negative = -5;
+    off_t start = 0, negative = -5;
     REQUIRE(pipe(p) == 0 && socketpair(AF_UNIX, SOCK_STREAM, 0, s) == 0 && ftruncate(fileno(file), 100) == 0);
     for (int flag = 0; flag < 2; flag++) {
         fcntl(s[0], F_SETFL, flag ? O_NONBLOCK : 0);
         CHECK_EQ(go_sendfile(s[0], fileno(file), NULL, SIZE_MAX), -EINVAL);
         CHECK_EQ(go_sendfile(s[0], p[0], NULL, 1), -EINVAL);
         CHECK_EQ(go_sendfile(s[0], s[1], NULL, 1), -EINVAL);
+        CHECK_EQ(go_sendfile(s[0], p[0], &start, 1), -ESPIPE);
         CHECK_EQ(go_sendfile(s[0], directory, NULL, 1), -EINVAL);
         CHECK_EQ(go_sendfile(s[0], null, NULL, 1), -EBADF);
         CHECK_EQ(go_sendfile(s[0], -1, NULL, 1), -EBADF);
