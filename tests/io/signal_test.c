@@ -111,11 +111,22 @@ TEST(handlers_are_respected)
     chan_unref(c);
 }
 
+/* One signal goes to c and to the handler. */
+static void listen_to_one(go_chan(int) c)
+{
+    int signo;
+    CHECK_EQ(go_signal_notify(c, SIGUSR1, 0), 0);
+    handled = 0;
+    raise(SIGUSR1);
+    CHECK_EQ(handled, SIGUSR1);
+    CHECK_EQ(chan_recv(c, &signo), 1);
+    go_signal_stop(c);
+}
+
 /* The program puts a handler of its own in front of the library's, and then what it had found there back, when nobody listens. */
 TEST(put_back)
 {
     chan(int) c = chan_make(int, 4);
-    int signo;
     struct sigaction found;
     signal(SIGUSR1, handler);
     go_signal_notify(c, SIGUSR1, 0);
@@ -123,24 +134,14 @@ TEST(put_back)
     sigaction(SIGUSR1, &action, &found);
     go_signal_stop(c);
     sigaction(SIGUSR1, &found, NULL);
-    CHECK_EQ(go_signal_notify(c, SIGUSR1, 0), 0);
-    handled = 0;
-    raise(SIGUSR1);
-    CHECK_EQ(handled, SIGUSR1);
-    CHECK_EQ(chan_recv(c, &signo), 1);
-    go_signal_stop(c);
+    listen_to_one(c);
     sigaction(SIGUSR1, NULL, &found);
     CHECK(found.sa_handler == handler);
     /* One that calls nobody, put there while somebody listens, is in front until somebody listens again. */
     go_signal_notify(c, SIGUSR1, 0);
     signal(SIGUSR1, handler);
     go_signal_stop(c);
-    CHECK_EQ(go_signal_notify(c, SIGUSR1, 0), 0);
-    handled = 0;
-    raise(SIGUSR1);
-    CHECK_EQ(handled, SIGUSR1);
-    CHECK_EQ(chan_recv(c, &signo), 1);
-    go_signal_stop(c);
+    listen_to_one(c);
     signal(SIGUSR1, SIG_DFL);
     chan_unref(c);
 }
