@@ -71,25 +71,57 @@ static void pass_on(int signo, siginfo_t *info, void *context)
 }
 
 /*
- * gp, which runs at sp, has come to the end of its stack. main's is the kernel's, which lets it grow until the limit: what is
- * missing then lies in or just below its newest frame.
+ * gp, which is on its stack at sp, has come to the end of it. main's is the kernel's, which lets it grow until the limit: what is
+ * missing then lies in or just below its newest frame. (Emulators let it end at a page without access.)
  */
 static bool is_overflow(struct g *gp, const siginfo_t *info, const char *sp)
 {
     const char *at = info->si_addr;
+    /* One that has not begun has its function where its stack would be. */
+    if (!gp || (load_relaxed(&gp->flags) & G_THREAD) || load_relaxed(&gp->status) == G_NEW)
+        return false;
     if (load_relaxed(&gp->flags) & G_MAIN)
-        return info->si_code == SEGV_MAPERR && at >= sp - MAIN_BELOW && at < sp + MAIN_FRAME_MOST;
+        return info->si_code <= SEGV_ACCERR && at >= sp - MAIN_BELOW && at < sp + MAIN_FRAME_MOST;
     return stack_fault_in_guard(gp->run.stack, at, sp);
+}
+
+/*
+ * Who has come to the end of its stack; NULL if nobody. The user's code, or the library's, perhaps about to park; or the switch (switch.h),
+ * whose last words go to the stack of the one that is left, and cur is the next one by then, or none. The one whose stack has a guard
+ * comes first, for its guard tells it from others.
+ */
+static struct g *overflowed(struct m *mp, const siginfo_t *info, const char *sp)
+{
+    struct g *first = mp->prev, *last = mp->on_g0 ? NULL : mp->cur;
+    if (first && (load_relaxed(&first->flags) & G_MAIN)) {
+        first = last;
+        last = mp->prev;
+    }
+    if (is_overflow(first, info, sp))
+        return first;
+    return is_overflow(last, info, sp) ? last : NULL;
+}
+
+/* mp->prev has not left, and who was to come next waits on. */
+static void undo_switch(struct m *mp)
+{
+    struct g *next = mp->cur;
+    if (next && load_relaxed(&next->status) == G_RUNNING) {
+        store_relaxed(&next->status, G_RUNNABLE);
+        store_release(&next->run.on_cpu, 0); /* its context is where it was */
+    }
+    mp->cur = mp->prev;
+    mp->prev = NULL;
 }
 
 static void on_fault(int signo, siginfo_t *info, void *context)
 {
     struct m *mp = m_self();
-    struct g *gp = mp->cur;
-    /* The user's code or the library's, perhaps about to park: but one that has not begun has its function where its
-     * stack would be. */
-    if (info->si_code > 0 && gp && !mp->on_g0 && !(load_relaxed(&gp->flags) & G_THREAD) &&
-        load_relaxed(&gp->status) != G_NEW && is_overflow(gp, info, ARCH_SIGNAL_SP(context))) {
+    /* Positive: the processor's, and not sent by kill. */
+    struct g *gp = info->si_code > 0 ? overflowed(mp, info, ARCH_SIGNAL_SP(context)) : NULL;
+    if (gp) {
+        if (gp == mp->prev)
+            undo_switch(mp);
         mp->on_g0 = true; /* this is a stack with room */
         fatal_stack_overflow(gp);
     }

@@ -27,9 +27,12 @@ struct bounce {
 static void bounce(void *arg)
 {
     struct bounce *b = arg;
-    fiber_here(b->mp->fake_stack);
+    struct m *mp = b->mp;
+    mp->on_g0 = true; /* not sooner: the call is the deepest the goroutine's own stack goes (overflow.c) */
+    fiber_here(mp->fake_stack);
     b->fn(b->arg);
-    fiber_bounce_back(&b->mp->fake_stack, b->mp->cur);
+    fiber_bounce_back(&mp->fake_stack, mp->cur);
+    mp->on_g0 = false;
 }
 
 void system_stack_call(void (*fn)(void *), void *arg)
@@ -44,11 +47,9 @@ void system_stack_call(void (*fn)(void *), void *arg)
     struct bounce b = { fn, arg, mp };
     void *fake = NULL;
     uintptr_t top = ((uintptr_t)mp->g0_sp - RED_ZONE) & ~(uintptr_t)63;
-    mp->on_g0 = true;
     fiber_bounce_to(&fake, mp);
     STACK_BELOW(top);
     arch_call_on_stack((void *)top, bounce, &b);
     fiber_here(fake);
-    mp->on_g0 = false;
     (void)fake;
 }

@@ -3,6 +3,7 @@
 // test: procs=1,4 timeout=300
 #include <goroutine.h>
 
+#include <alloca.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -96,6 +97,68 @@ CHILD(overflow_main)
     overflows();
 }
 
+static void yields_for_ever(void)
+{
+    for (;;)
+        go_yield();
+}
+
+/*
+ * So little more of the stack at a time that it ends where a goroutine's own words go deepest: at the context that is saved
+ * in a switch, or at a call on another stack.
+ */
+static noinline void creeps(void (*fn)(void), size_t step)
+{
+    for (;;) {
+        volatile char *more = alloca(step);
+        more[0] = 0;
+        fn();
+    }
+}
+
+static void makes_a_channel(void)
+{
+    chan(int) c = chan_make(int, 10000); /* more than there are at hand */
+    chan_unref(c);
+}
+
+static void creeps_to_a_switch(size_t step)
+{
+    creeps(go_yield, step);
+}
+
+static void creeps_to_a_call(size_t step)
+{
+    creeps(makes_a_channel, step);
+}
+
+static void creeps_locked(size_t step)
+{
+    go_lock_thread();
+    creeps(go_yield, step);
+}
+
+static void (*const ways[])(size_t) = { creeps_to_a_switch, creeps_to_a_call, creeps_locked };
+
+/* OVERFLOW_WAY chooses among the ways, and OVERFLOW_STEP the step. */
+static void creeps_somehow(void)
+{
+    go(yields_for_ever);
+    go_yield();
+    ways[atoi(getenv("OVERFLOW_WAY"))]((size_t)atoi(getenv("OVERFLOW_STEP")));
+}
+
+CHILD(overflow_creeping)
+{
+    go_with(((go_options){ .name = "digger", .stack_size = 16 << 10 }), creeps_somehow);
+    go_sleep(10 * GO_SECOND);
+}
+
+CHILD(overflow_main_creeping)
+{
+    creeps_somehow();
+}
+
 static void check_overflow(const char *child, const char *debug)
 {
     struct test_result r = test_run_child(child, debug, NULL);
@@ -134,6 +197,25 @@ TEST(overflow_of_main)
         CHECK_CONTAINS(r.output, "fatal error: stack overflow: goroutine 1 has used up the stack of the process");
         CHECK_CONTAINS(r.output, "\ngoroutine 1 [running]:\n");
     }
+}
+
+TEST(overflow_at_the_very_end)
+{
+    if (SANITIZED)
+        SKIP("the sanitizer reports the overflow itself");
+    for (int way = 0; way < 3; way++)
+        for (int step = 16; step <= 48; step += 16) {
+            char w[32], s[32];
+            snprintf(w, sizeof w, "OVERFLOW_WAY=%d", way);
+            snprintf(s, sizeof s, "OVERFLOW_STEP=%d", step);
+            struct test_result r = test_run_child("overflow_creeping", "GOMAXPROCS=1", w, s, NULL);
+            CHECK_EQ(r.status, 2);
+            CHECK_CONTAINS(r.output, "\"digger\" has used up its ");
+            r = test_run_child("overflow_main_creeping", "GOMAXPROCS=1", w, s, NULL);
+            CHECK_EQ(r.status, 2);
+            CHECK_CONTAINS(r.output, "fatal error: stack overflow: goroutine 1 has used up the stack of the process");
+            CHECK_CONTAINS(r.output, "\ngoroutine 1 [running");
+        }
 }
 
 TEST(overflow_of_small_stacks)
