@@ -37,7 +37,6 @@ struct go_launch;
 #include "arch_cpu.h"
 
 void go_newproc_capture(void);
-_Noreturn void arch_enter(void *top, struct g *gp);
 void arch_call_on_stack(void *top, void (*fn)(void *), void *arg);
 void arch_unwind_from(void *sp, void (*fn)(void *), void *arg);
 

@@ -132,16 +132,15 @@ static void on_request(int signo, siginfo_t *info, void *context)
     store_release(&request.state, ANSWERED); /* pairs with the acquire in unwind_running */
 }
 
-/* The signal, or 0. */
+/* The signal, or 0. Whoever chooses one as well may be the one whose end is reported. */
 static int request_signal(void)
 {
     static int chosen;
     struct sigaction action = { .sa_sigaction = on_request, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART };
     sigfillset(&action.sa_mask);
-    if (!chosen) {
-        lock_take(&os_signal_lock);
+    if (!chosen && lock_take_for_report(&os_signal_lock, os_now() + PATIENCE)) {
         chosen = os_signal_take(&action);
-        lock_release(&os_signal_lock);
+        lock_release_for_report(&os_signal_lock);
     }
     return chosen;
 }

@@ -27,6 +27,28 @@ void lock_wake(struct lock *l)
     os_futex_wake(&l->state, 1);
 }
 
+bool lock_take_for_report(struct lock *l, int64_t until)
+{
+    for (int i = 1;; i++) {
+        uint32_t free = 0;
+        if (atomic_compare_exchange_strong_explicit(&l->state, &free, 1, memory_order_acquire,
+                                                    memory_order_relaxed))
+            return true;
+        if (i % 64 == 0) {
+            if (os_now() >= until)
+                return false;
+            os_thread_yield();
+        }
+        arch_pause();
+    }
+}
+
+void lock_release_for_report(struct lock *l)
+{
+    if (atomic_exchange_explicit(&l->state, 0, memory_order_release) == 2)
+        lock_wake(l);
+}
+
 #if GO_DEBUG_LEVEL >= 1
 /* Bit r: this thread holds a lock of rank r. Correct across switches, for no lock is held then. */
 static __thread uint32_t held;

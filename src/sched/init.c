@@ -129,6 +129,7 @@ static void main_adopt(void)
     struct m *mp = &m0;
     know_main_stack();
     *mp = (struct m){ .attention = sched.light_fence_missing ? ATTN_FENCE : 0,
+                      .prev = &main_g, /* it is still on its stack (overflow.c) */
                       .on_g0 = true,
                       .tid = os_gettid() };
     main_g.run.fiber = fiber_current();
@@ -164,7 +165,6 @@ static void main_adopt(void)
     mp->starting = stack;
     mp->on_g0 = false;
     fiber_to_new(&main_g.run.fake_stack, mp, stack);
-    mp->prev = &main_g;
     arch_start(&main_g.run.sp, stack->hi, gp);
     fiber_here(main_g.run.fake_stack);
     switch_done(m_self());

@@ -78,7 +78,7 @@ static bool is_overflow(struct g *gp, const siginfo_t *info, const char *sp)
 {
     const char *at = info->si_addr;
     /* One that has not begun has its function where its stack would be. */
-    if (!gp || (load_relaxed(&gp->flags) & G_THREAD) || load_relaxed(&gp->status) == G_NEW)
+    if ((load_relaxed(&gp->flags) & G_THREAD) || load_relaxed(&gp->status) == G_NEW)
         return false;
     if (load_relaxed(&gp->flags) & G_MAIN)
         return info->si_code <= SEGV_ACCERR && at >= sp - MAIN_BELOW && at < sp + MAIN_FRAME_MOST;
@@ -86,32 +86,32 @@ static bool is_overflow(struct g *gp, const siginfo_t *info, const char *sp)
 }
 
 /*
- * Who has come to the end of its stack; NULL if nobody. The user's code, or the library's, perhaps about to park; or the switch (switch.h),
- * whose last words go to the stack of the one that is left, and cur is the next one by then, or none. The one whose stack has a guard
- * comes first, for its guard tells it from others.
+ * Who has come to the end of its stack; NULL if nobody. In the user's code, or the library's, perhaps about to park, it is cur; in a switch
+ * (switch.h) it is the one that is left, for to its stack the last words go, and cur is the next one by then, or none. What a guard says
+ * is certain; then come those without one, and main.
  */
 static struct g *overflowed(struct m *mp, const siginfo_t *info, const char *sp)
 {
-    struct g *first = mp->prev, *last = mp->on_g0 ? NULL : mp->cur;
-    if (first && (load_relaxed(&first->flags) & G_MAIN)) {
-        first = last;
-        last = mp->prev;
-    }
-    if (is_overflow(first, info, sp))
-        return first;
-    return is_overflow(last, info, sp) ? last : NULL;
+    static const uint8_t kinds[] = { 0, G_CANARY, G_MAIN };
+    struct g *both[] = { mp->on_g0 ? NULL : mp->cur, mp->prev };
+    for (int i = 0; i < 3; i++)
+        for (int j = 0; j < 2; j++)
+            if (both[j] && (load_relaxed(&both[j]->flags) & (G_CANARY | G_MAIN)) == kinds[i] && is_overflow(both[j], info, sp))
+                return both[j];
+    return NULL;
 }
 
-/* mp->prev has not left, and who was to come next waits on. */
-static void undo_switch(struct m *mp)
+/* gp has not left, or has come already: the other one's context is where it was. */
+static void end_switch(struct m *mp, struct g *gp)
 {
-    struct g *next = mp->cur;
-    if (next && load_relaxed(&next->status) == G_RUNNING) {
-        store_relaxed(&next->status, G_RUNNABLE);
-        store_release(&next->run.on_cpu, 0); /* its context is where it was */
-    }
-    mp->cur = mp->prev;
+    struct g *other = gp == mp->prev ? mp->cur : mp->prev;
+    mp->cur = gp;
     mp->prev = NULL;
+    if (!other || other == gp || load_relaxed(&other->status) == G_NEW)
+        return;
+    if (load_relaxed(&other->status) == G_RUNNING)
+        store_relaxed(&other->status, G_RUNNABLE);
+    store_release(&other->run.on_cpu, 0);
 }
 
 static void on_fault(int signo, siginfo_t *info, void *context)
@@ -120,8 +120,7 @@ static void on_fault(int signo, siginfo_t *info, void *context)
     /* Positive: the processor's, and not sent by kill. */
     struct g *gp = info->si_code > 0 ? overflowed(mp, info, ARCH_SIGNAL_SP(context)) : NULL;
     if (gp) {
-        if (gp == mp->prev)
-            undo_switch(mp);
+        end_switch(mp, gp);
         mp->on_g0 = true; /* this is a stack with room */
         fatal_stack_overflow(gp);
     }

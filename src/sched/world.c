@@ -15,8 +15,6 @@
 // lock of a P that is not its own an M waits only when it has none (p_attach), and such an M is not waited for here.
 // A dying process gives up after its `patience`, for somebody may have died inside a section. Others wait for as long as it takes an
 // M to leave its section, which on a loaded machine has been more than a second.
-//
-// The locks are taken without the note that the checker of the lock order keeps: a report may begin with any lock held.
 #include "sched/world.h"
 
 #include "arch/arch.h"
@@ -28,28 +26,6 @@
 static _Atomic uint32_t busy;          /* 1: somebody stops the world */
 static bool held[PROCS_MAX];           /* P's lock is held by world_stop; by whoever has `busy` */
 static bool seized[PROCS_MAX];         /* and its M has been seized; the same */
-
-static bool take(struct lock *l, int64_t until)
-{
-    for (int i = 1;; i++) {
-        uint32_t none = 0;
-        if (atomic_compare_exchange_strong_explicit(&l->state, &none, 1, memory_order_acquire,
-                                                    memory_order_relaxed))
-            return true;
-        if (i % 64 == 0) {
-            if (os_now() >= until)
-                return false;
-            os_thread_yield();
-        }
-        arch_pause();
-    }
-}
-
-static void release(struct lock *l)
-{
-    if (atomic_exchange_explicit(&l->state, 0, memory_order_release) == 2)
-        lock_wake(l);
-}
 
 bool world_try(void)
 {
@@ -71,8 +47,8 @@ bool world_stop(struct m *mp, int64_t patience)
         held[i] = seized[i] = false;
         if (mp && mp->p == pp)
             continue;
-        while ((held[i] = take(&pp->lock, until)) && !(seized[i] = p_seize(pp))) {
-            release(&pp->lock);
+        while ((held[i] = lock_take_for_report(&pp->lock, until)) && !(seized[i] = p_seize(pp))) {
+            lock_release_for_report(&pp->lock);
             held[i] = false;
             if (os_now() >= until)
                 break;
@@ -91,7 +67,7 @@ void world_start(void)
         if (seized[i])
             p_unseize(pp);
         if (held[i])
-            release(&pp->lock);
+            lock_release_for_report(&pp->lock);
         held[i] = seized[i] = false;
     }
 }
@@ -129,13 +105,13 @@ void world_call(void (*fn)(struct m *, void *), void *arg)
 __attribute__((no_sanitize("thread"))) struct m *world_find_m(struct g *gp, int *tid)
 {
     struct m *found = NULL;
-    bool locked = take(&sched.lock, os_now() + 10000000);
+    bool locked = lock_take_for_report(&sched.lock, os_now() + 10000000);
     for (struct m *mp = sched.all_ms; mp && !found; mp = mp->all)
         if (mp->cur == gp) {
             found = mp;
             *tid = mp->tid;
         }
     if (locked)
-        release(&sched.lock);
+        lock_release_for_report(&sched.lock);
     return found;
 }

@@ -2,12 +2,15 @@
 // Stacks: overflow in each kind of guard, memory given back, no memory.
 // test: procs=1,4 timeout=300
 #include <goroutine.h>
+#include <goroutine/signal.h>
 
 #include <alloca.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "test.h"
@@ -124,6 +127,7 @@ static void makes_a_channel(void)
 
 static void creeps_to_a_switch(size_t step)
 {
+    go(yields_for_ever);
     creeps(go_yield, step);
 }
 
@@ -134,29 +138,106 @@ static void creeps_to_a_call(size_t step)
 
 static void creeps_locked(size_t step)
 {
+    go(yields_for_ever);
     go_lock_thread();
     creeps(go_yield, step);
 }
 
-static void (*const ways[])(size_t) = { creeps_to_a_switch, creeps_to_a_call, creeps_locked };
+static void spins(void)
+{
+    for (;;)
+        atomic_load(&seen);
+}
+
+/* main's own words go to the process's stack, and the library holds a lock here that a report may want. */
+static void listens(void)
+{
+    static chan(int) signals;
+    if (!signals)
+        signals = chan_make(int, 1);
+    go_signal_notify(signals, SIGUSR1, 0);
+    go_signal_stop(signals);
+}
+
+static void creeps_to_a_signal(size_t step)
+{
+    go(spins);
+    go_sleep(10 * GO_MILLISECOND); /* it runs, on the other P */
+    creeps(listens, step);
+}
+
+static void innocent(void)
+{
+}
+
+static void launches_innocent(void)
+{
+    go_with(((go_options){ .name = "innocent", .stack_size = 2 << 10 }), innocent);
+    go_yield();
+}
+
+static void launches_for_ever(void)
+{
+    for (;;)
+        launches_innocent();
+}
+
+/* With a trace the deepest is what is written of one that has ended, on the stack of the next one. */
+static void creeps_beside_small_stacks(size_t step)
+{
+    go(launches_for_ever);
+    creeps(go_yield, step);
+}
+
+static const struct {
+    void (*fn)(size_t step);
+    const char *procs, *debug;
+} ways[] = {
+    { creeps_to_a_switch, "GOMAXPROCS=1", "GODEBUG=" },
+    { creeps_to_a_call, "GOMAXPROCS=1", "GODEBUG=" },
+    { creeps_locked, "GOMAXPROCS=1", "GODEBUG=" },
+    { creeps_to_a_signal, "GOMAXPROCS=2", "GODEBUG=" },
+    { creeps_beside_small_stacks, "GOMAXPROCS=1", "GODEBUG=trace=/dev/null" },
+};
 
 /* OVERFLOW_WAY chooses among the ways, and OVERFLOW_STEP the step. */
 static void creeps_somehow(void)
 {
-    go(yields_for_ever);
-    go_yield();
-    ways[atoi(getenv("OVERFLOW_WAY"))]((size_t)atoi(getenv("OVERFLOW_STEP")));
+    ways[atoi(getenv("OVERFLOW_WAY"))].fn((size_t)atoi(getenv("OVERFLOW_STEP")));
 }
 
 CHILD(overflow_creeping)
 {
+    launches_innocent(); /* the small stacks are above the other */
     go_with(((go_options){ .name = "digger", .stack_size = 16 << 10 }), creeps_somehow);
     go_sleep(10 * GO_SECOND);
 }
 
 CHILD(overflow_main_creeping)
 {
+    /* What there is of the stack already may be more. */
+    REQUIRE(setrlimit(RLIMIT_STACK, &(struct rlimit){ 256 << 10, 256 << 10 }) == 0);
     creeps_somehow();
+}
+
+static noinline void exits_below(size_t room)
+{
+    volatile char *more = alloca(room);
+    more[0] = 0;
+    go_exit();
+}
+
+/* Each leaves its stack to the next one, from a little deeper. */
+static void exits(size_t room)
+{
+    go_with(((go_options){ .name = "digger", .stack_size = 16 << 10 }), exits, room + 16);
+    exits_below(room);
+}
+
+CHILD(overflow_by_exit)
+{
+    go_with(((go_options){ .name = "digger", .stack_size = 16 << 10 }), exits, (size_t)16);
+    go_sem_acquire(&hold, 1); /* no timer: each is to go on to the next by the shortest way */
 }
 
 static void check_overflow(const char *child, const char *debug)
@@ -203,19 +284,20 @@ TEST(overflow_at_the_very_end)
 {
     if (SANITIZED)
         SKIP("the sanitizer reports the overflow itself");
-    for (int way = 0; way < 3; way++)
+    for (size_t way = 0; way < sizeof ways / sizeof *ways; way++)
         for (int step = 16; step <= 48; step += 16) {
             char w[32], s[32];
-            snprintf(w, sizeof w, "OVERFLOW_WAY=%d", way);
+            snprintf(w, sizeof w, "OVERFLOW_WAY=%zu", way);
             snprintf(s, sizeof s, "OVERFLOW_STEP=%d", step);
-            struct test_result r = test_run_child("overflow_creeping", "GOMAXPROCS=1", w, s, NULL);
+            struct test_result r = test_run_child("overflow_creeping", ways[way].procs, ways[way].debug, w, s, NULL);
             CHECK_EQ(r.status, 2);
             CHECK_CONTAINS(r.output, "\"digger\" has used up its ");
-            r = test_run_child("overflow_main_creeping", "GOMAXPROCS=1", w, s, NULL);
+            r = test_run_child("overflow_main_creeping", ways[way].procs, ways[way].debug, w, s, NULL);
             CHECK_EQ(r.status, 2);
             CHECK_CONTAINS(r.output, "fatal error: stack overflow: goroutine 1 has used up the stack of the process");
             CHECK_CONTAINS(r.output, "\ngoroutine 1 [running");
         }
+    check_overflow("overflow_by_exit", "GODEBUG=");
 }
 
 TEST(overflow_of_small_stacks)

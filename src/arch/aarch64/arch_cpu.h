@@ -44,3 +44,4 @@ static always_inline struct m *m_self(void)
 /* In switch.S. */
 void arch_switch(void **save, void *to);
 void arch_start(void **save, void *top, struct g *gp);
+_Noreturn void arch_enter(void *top, struct g *gp);

@@ -117,6 +117,13 @@ static always_inline void arch_switch(void **save, void *to)
                      : "rbx", ARCH_OTHER_REGISTERS);
 }
 
+/* No call: that would write to a stack which is nobody's any more, and perhaps used up. */
+_Noreturn static always_inline void arch_enter(void *top, struct g *gp)
+{
+    __asm__ volatile("jmp arch_enter_here" : : "S"(top), "b"(gp) : "memory");
+    __builtin_unreachable();
+}
+
 static always_inline void arch_start(void **save, void *top, struct g *gp)
 {
     __asm__ volatile(ARCH_SAVE

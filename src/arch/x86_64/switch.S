@@ -3,25 +3,20 @@
 
 	.text
 
-// rdi: top of the new stack, rsi: struct g *.
-	.globl	arch_enter
-	.hidden	arch_enter
+// rsi: top of the new stack, rbx: struct g *.
 	.globl	arch_enter_here
 	.hidden	arch_enter_here
-	.type	arch_enter, @function
+	.type	arch_enter_here, @function
 	.balign	32
-arch_enter:
+arch_enter_here:
 	.cfi_startproc
 	.cfi_undefined rip
-	movq	%rsi, %rbx
-	movq	%rdi, %rsi
-arch_enter_here:			// for arch_start. rsi: top, rbx: struct g *
 	movq	%rsi, %rsp
 	ldmxcsr	initial_mxcsr(%rip)
 	fldcw	initial_fcw(%rip)
 	jmp	goroutine_entry
 	.cfi_endproc
-	.size	arch_enter, . - arch_enter
+	.size	arch_enter_here, . - arch_enter_here
 
 // rdi: top, rsi: fn, rdx: arg.
 	.globl	arch_call_on_stack
