@@ -14,6 +14,7 @@
 // arch_start             saves as arch_switch does and enters goroutine_entry for gp at `top`, 16-byte aligned, with the
 //                        ABI's initial floating-point control state
 // arch_enter             the same without saving: nobody comes back here
+// arch_enter_here        a symbol: the code, of up to 32 bytes, that ends the last two; nothing lies below it
 // arch_call_on_stack     calls fn(arg) with its frames below `top`; unwinding goes on to the caller
 // arch_unwind_from       calls fn(arg) here, but to an unwinder fn's caller is the context saved as `sp`
 // m_self                 the calling thread's struct m; reads it anew each time, whatever the compiler knows
@@ -22,6 +23,7 @@
 // arch_syscall6          in arch_syscall.h: a system call; its result or a negative errno
 // arch_unwind_at         a symbol in arch_unwind_from, where fn returns to: for tools/gdb
 // ARCH_SIGNAL_SP         the stack pointer in a signal handler's context
+// ARCH_SIGNAL_PC         the address of the instruction there
 //
 // A saved context is all on its own stack: its pointer is enough to continue or to unwind it.
 #pragma once

@@ -132,13 +132,17 @@ static void on_request(int signo, siginfo_t *info, void *context)
     store_release(&request.state, ANSWERED); /* pairs with the acquire in unwind_running */
 }
 
-/* The signal, or 0. Whoever chooses one as well may be the one whose end is reported. */
+/* The signal, or 0: none is free, or who was choosing one as well is the very one whose end is reported. */
 static int request_signal(void)
 {
     static int chosen;
+    static bool in_vain; /* the lock's holder is no more: not to be waited for again, for each goroutine */
     struct sigaction action = { .sa_sigaction = on_request, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART };
     sigfillset(&action.sa_mask);
-    if (!chosen && lock_take_for_report(&os_signal_lock, os_now() + PATIENCE)) {
+    if (chosen || in_vain)
+        return chosen;
+    in_vain = !lock_take_for_report(&os_signal_lock, os_now() + PATIENCE);
+    if (!in_vain) {
         chosen = os_signal_take(&action);
         lock_release_for_report(&os_signal_lock);
     }

@@ -72,16 +72,17 @@ static void pass_on(int signo, siginfo_t *info, void *context)
 
 /*
  * gp, which is on its stack at sp, has come to the end of it. main's is the kernel's, which lets it grow until the limit: what is
- * missing then lies in or just below its newest frame. (Emulators let it end at a page without access.)
+ * missing then lies in or just below its newest frame. (Emulators let it end at a page without access; what cannot be
+ * executed there is another matter.)
  */
-static bool is_overflow(struct g *gp, const siginfo_t *info, const char *sp)
+static bool is_overflow(struct g *gp, const siginfo_t *info, void *context)
 {
-    const char *at = info->si_addr;
+    const char *at = info->si_addr, *sp = ARCH_SIGNAL_SP(context);
     /* One that has not begun has its function where its stack would be. */
     if ((load_relaxed(&gp->flags) & G_THREAD) || load_relaxed(&gp->status) == G_NEW)
         return false;
     if (load_relaxed(&gp->flags) & G_MAIN)
-        return info->si_code <= SEGV_ACCERR && at >= sp - MAIN_BELOW && at < sp + MAIN_FRAME_MOST;
+        return info->si_code <= SEGV_ACCERR && at != ARCH_SIGNAL_PC(context) && at >= sp - MAIN_BELOW && at < sp + MAIN_FRAME_MOST;
     return stack_fault_in_guard(gp->run.stack, at, sp);
 }
 
@@ -90,13 +91,13 @@ static bool is_overflow(struct g *gp, const siginfo_t *info, const char *sp)
  * (switch.h) it is the one that is left, for to its stack the last words go, and cur is the next one by then, or none. What a guard says
  * is certain; then come those without one, and main.
  */
-static struct g *overflowed(struct m *mp, const siginfo_t *info, const char *sp)
+static struct g *overflowed(struct m *mp, const siginfo_t *info, void *context)
 {
     static const uint8_t kinds[] = { 0, G_CANARY, G_MAIN };
     struct g *both[] = { mp->on_g0 ? NULL : mp->cur, mp->prev };
     for (int i = 0; i < 3; i++)
         for (int j = 0; j < 2; j++)
-            if (both[j] && (load_relaxed(&both[j]->flags) & (G_CANARY | G_MAIN)) == kinds[i] && is_overflow(both[j], info, sp))
+            if (both[j] && (load_relaxed(&both[j]->flags) & (G_CANARY | G_MAIN)) == kinds[i] && is_overflow(both[j], info, context))
                 return both[j];
     return NULL;
 }
@@ -118,7 +119,7 @@ static void on_fault(int signo, siginfo_t *info, void *context)
 {
     struct m *mp = m_self();
     /* Positive: the processor's, and not sent by kill. */
-    struct g *gp = info->si_code > 0 ? overflowed(mp, info, ARCH_SIGNAL_SP(context)) : NULL;
+    struct g *gp = info->si_code > 0 ? overflowed(mp, info, context) : NULL;
     if (gp) {
         end_switch(mp, gp);
         mp->on_g0 = true; /* this is a stack with room */

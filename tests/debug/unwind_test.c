@@ -17,6 +17,7 @@
 #define SIGNALS 3000
 
 void goroutine_entry(void);
+void arch_enter_here(void);
 int main(int argc, char **argv);
 
 static _Atomic int seen, lost;
@@ -32,8 +33,8 @@ static _Unwind_Reason_Code visit(struct _Unwind_Context *context, void *arg)
 {
     int exact = 0;
     uintptr_t pc = _Unwind_GetIPInfo(context, &exact);
-    /* arch_enter is on its way to the entry, and has nothing below it. */
-    if (within(pc, (uintptr_t)goroutine_entry, 144) || within(pc, (uintptr_t)arch_enter, 32) ||
+    /* arch_enter_here is on its way to the entry, and has nothing below it. */
+    if (within(pc, (uintptr_t)goroutine_entry, 144) || within(pc, (uintptr_t)arch_enter_here, 32) ||
         within(pc, (uintptr_t)main, 4096))
         *(bool *)arg = true;
     return _URC_NO_REASON;

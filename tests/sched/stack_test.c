@@ -300,6 +300,23 @@ TEST(overflow_at_the_very_end)
     check_overflow("overflow_by_exit", "GODEBUG=");
 }
 
+CHILD(jumps_into_its_frame)
+{
+    char frame[16];
+    void (*volatile fn)(void) = (void (*)(void))(uintptr_t)frame;
+    go_yield();
+    fn();
+}
+
+TEST(no_overflow_of_main)
+{
+    if (getenv("TEST_EMULATOR"))
+        SKIP("the emulator lets stacks be executed");
+    struct test_result r = test_run_child("jumps_into_its_frame", "GODEBUG=", NULL);
+    CHECK(r.status != 2);
+    CHECK(!strstr(r.output, "stack overflow"));
+}
+
 TEST(overflow_of_small_stacks)
 {
     if (SANITIZED)

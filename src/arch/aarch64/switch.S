@@ -116,9 +116,12 @@ arch_start:
 // x0: top of the new stack, x1: struct g *.
 	.globl	arch_enter
 	.hidden	arch_enter
+	.globl	arch_enter_here
+	.hidden	arch_enter_here
 	.type	arch_enter, %function
 	.balign	16
 arch_enter:
+arch_enter_here:
 	.cfi_startproc
 	.cfi_undefined x30
 	BTI_C

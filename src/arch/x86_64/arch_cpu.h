@@ -11,8 +11,9 @@ struct arch_args {
 };
 _Static_assert(sizeof(struct arch_args) == 176, "launch.S");
 
-/* The stack pointer in a signal handler's third argument, a ucontext_t *. */
+/* What is in a signal handler's third argument, a ucontext_t *. */
 #define ARCH_SIGNAL_SP(context) ((void *)((ucontext_t *)(context))->uc_mcontext.gregs[REG_RSP])
+#define ARCH_SIGNAL_PC(context) ((void *)((ucontext_t *)(context))->uc_mcontext.gregs[REG_RIP])
 
 /* A counter that grows at a constant rate; see arch.h. */
 static always_inline uint64_t arch_ticks(void)
