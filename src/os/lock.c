@@ -43,12 +43,6 @@ bool lock_take_for_report(struct lock *l, int64_t until)
     }
 }
 
-void lock_release_for_report(struct lock *l)
-{
-    if (atomic_exchange_explicit(&l->state, 0, memory_order_release) == 2)
-        lock_wake(l);
-}
-
 #if GO_DEBUG_LEVEL >= 1
 /* Bit r: this thread holds a lock of rank r. Correct across switches, for no lock is held then. */
 static __thread uint32_t held;

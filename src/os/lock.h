@@ -56,15 +56,19 @@ static inline void lock_take(struct lock *l)
     lock_note_taken(l);
 }
 
-static inline void lock_release(struct lock *l)
+/* For a report, which may begin with any lock held, this one too: without the note that the checker of the lock order keeps, and false
+ * when the clock has reached `until`. */
+bool lock_take_for_report(struct lock *l, int64_t until);
+
+static inline void lock_release_for_report(struct lock *l)
 {
-    lock_note_released(l);
     /* Release: pairs with the acquire of whoever takes it next. */
     if (unlikely(atomic_exchange_explicit(&l->state, 0, memory_order_release) == 2))
         lock_wake(l);
 }
 
-/* For a report, which may begin with any lock held, this one too: without the note that the checker of the lock order keeps, and false
- * when the clock has reached `until`. */
-bool lock_take_for_report(struct lock *l, int64_t until);
-void lock_release_for_report(struct lock *l);
+static inline void lock_release(struct lock *l)
+{
+    lock_note_released(l);
+    lock_release_for_report(l);
+}
