@@ -187,32 +187,30 @@ struct directory {
     int error;
 };
 
-/* All on a system stack; they keep errno, which is the caller's. */
+/* All on a system stack. Interrupted: by signals, where the file system lets itself be. */
 static void call_opendir(void *arg)
 {
     struct directory *d = arg;
-    int kept = errno;
-    d->dir = opendir(d->path);
-    d->error = d->dir ? 0 : -errno;
-    errno = kept;
+    do {
+        d->dir = opendir(d->path);
+        d->error = d->dir ? 0 : -errno;
+    } while (d->error == -EINTR);
 }
 
 static void call_readdir(void *arg)
 {
     struct directory *d = arg;
-    int kept = errno;
-    errno = 0;
-    d->entry = readdir(d->dir);
-    d->error = d->entry ? 0 : -errno;
-    errno = kept;
+    do {
+        errno = 0;
+        d->entry = readdir(d->dir);
+        d->error = d->entry ? 0 : -errno;
+    } while (d->error == -EINTR);
 }
 
 static void call_closedir(void *arg)
 {
     struct directory *d = arg;
-    int kept = errno;
-    d->error = closedir(d->dir) == 0 ? 0 : -errno;
-    errno = kept;
+    d->error = closedir(d->dir) == 0 || errno == EINTR ? 0 : -errno; /* closed all the same */
 }
 
 static int directory_call(void (*fn)(void *), struct directory *d)

@@ -96,7 +96,6 @@ static void log_line(void *arg)
     lock_release(&log_lock);
     if (line != usual)
         free(line);
-    errno = user_errno;
 }
 
 GO_EXPORT void go_logf(const char *format, ...)

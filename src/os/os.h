@@ -13,7 +13,7 @@
 //   os_cpu_limit      how many processors this process may use
 // None of them allocates on the caller's stack beyond a few hundred bytes, because they are called
 // on goroutine stacks of 2 KiB; os_thread_start and os_cpu_limit are the exceptions and run on
-// system stacks. None touches errno, for Linux is called by raw system calls, but those two, whose callers make up for it.
+// system stacks. None touches errno, for Linux is called by raw system calls, but those two; system_stack_call makes up for it.
 #pragma once
 
 #include "base/compiler.h"

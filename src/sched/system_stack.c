@@ -2,7 +2,10 @@
 // Calling what needs room. A goroutine may have 2 KiB of stack; malloc, stdio, thread creation and the dynamic
 // linker may want more. While a goroutine runs, the stack of its M's g0 is free below the saved
 // context of the scheduler: there such calls are made. Nothing is switched: to the scheduler it is
-// still the goroutine that runs, and therefore what is called so must not park.
+// still the goroutine that runs, and therefore what is called so must not park. What the C library leaves in errno there is nothing to
+// the user, whose errno stays.
+#include <errno.h>
+
 #include "arch/arch.h"
 #include "sched/sched.h"
 
@@ -39,9 +42,11 @@ void system_stack_call(void (*fn)(void *), void *arg)
 {
     struct m *mp = m_self();
     struct g *gp = mp->cur;
+    int kept = errno;
     /* Strangers, plain threads and main are on stacks of the usual size already. */
     if (mp->on_g0 || !gp || (load_relaxed(&gp->flags) & (G_THREAD | G_MAIN))) {
         fn(arg);
+        errno = kept;
         return;
     }
     struct bounce b = { fn, arg, mp };
@@ -52,4 +57,5 @@ void system_stack_call(void (*fn)(void *), void *arg)
     arch_call_on_stack((void *)top, bounce, &b);
     fiber_here(fake);
     (void)fake;
+    errno = kept;
 }

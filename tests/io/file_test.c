@@ -2,6 +2,7 @@
 // Files and directories: results as the system calls', and nobody is held up.
 #include <goroutine.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,6 +103,32 @@ TEST(files)
     CHECK_EQ(go_unlink(in_directory("d")), 0);
     CHECK_EQ(go_unlink(in_directory("d")), -ENOENT);
     CHECK_EQ(go_rmdir(in_directory("e")), 0);
+}
+
+/* All of the C library that lies behind these. A goroutine that goes on on another thread finds that one's errno. */
+static void errno_stays(go_waitgroup *done)
+{
+    DIR *dir = NULL;
+    struct dirent *entry = NULL;
+    pid_t thread = gettid();
+    errno = 4711;
+    CHECK_EQ(go_opendir("/no/such/directory", &dir), -ENOENT);
+    CHECK_EQ(go_opendir("/", &dir), 0);
+    while (go_readdir(dir, &entry) == 0 && entry)
+        ;
+    CHECK_EQ(go_closedir(dir), 0);
+    if (gettid() == thread)
+        CHECK_EQ(errno, 4711);
+    go_waitgroup_done(done);
+}
+
+TEST(errno_is_left_alone)
+{
+    go_waitgroup done = { 0 };
+    go_waitgroup_add(&done, 2);
+    go_with(((go_options){ .stack_size = 8 << 10 }), errno_stays, &done);
+    errno_stays(&done);
+    go_waitgroup_wait(&done);
 }
 
 /* More than the page cache has at hand, in one call. */
