@@ -5,7 +5,8 @@
 //
 // SIGCHLD belongs to the program, and tells of a child only if nobody has blocked it. A pidfd becomes readable when its process has
 // ended, so waiting for a child is waiting for a descriptor. Where there is none (Linux before 5.3, or for "any child"), a thread sits in
-// waitid with WNOWAIT, which takes nothing away, and closes its end of a pipe when it comes back. The status itself is taken by
+// waitid with WNOWAIT, which takes nothing away, and writes to an eventfd when it comes back (a pipe that it closed would stay open
+// where the program has forked meanwhile). The status itself is taken by
 // waitpid with WNOHANG in either case, by the goroutine; so one that is cancelled has taken nothing. The thread goes on sitting there
 // then, and is kept for whoever waits for the same next: a loop that waits for any child, a second each time, needs one thread.
 #include <goroutine/child.h>
@@ -16,6 +17,7 @@
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 
 #include "base/options.h"
 #include "io/io.h"
@@ -74,7 +76,6 @@ static void spawn(void *arg)
     struct start *s = arg;
     const go_run_options *o = s->options;
     posix_spawn_file_actions_t actions;
-    int kept = errno;
     int r = posix_spawn_file_actions_init(&actions);
     if (r == 0) {
         if (o) {
@@ -91,7 +92,6 @@ static void spawn(void *arg)
             r = posix_spawnp(&s->pid, s->argv[0], &actions, NULL, (char *const *)s->argv, environment);
         posix_spawn_file_actions_destroy(&actions);
     }
-    errno = kept;
     s->error = -r;
 }
 
@@ -156,7 +156,7 @@ GO_EXPORT int go_run(const char *const argv[], ...)
 struct wait {
     idtype_t type;
     id_t id;
-    int fd; /* its end of the pipe */
+    int fd; /* its own descriptor of the eventfd */
     int error;
 };
 
@@ -166,6 +166,8 @@ static void *wait_thread(void *arg)
     siginfo_t info;
     while (SYSCALL6(SYS_waitid, w->type, w->id, &info, WEXITED | WNOWAIT, NULL, 0) == -EINTR)
         ;
+    uint64_t one = 1;
+    SYSCALL3(SYS_write, w->fd, &one, sizeof one);
     SYSCALL1(SYS_close, w->fd);
     free(w);
     return NULL;
@@ -188,7 +190,7 @@ static void start_wait_thread(void *arg)
 static struct {
     struct lock lock;
     int count;                      /* under lock */
-    struct wait threads[KEPT_MOST]; /* under lock; fd is our end */
+    struct wait threads[KEPT_MOST]; /* under lock; fd is the goroutines' */
 } kept = { .lock = LOCK_INIT(RANK_CHILD) };
 
 static int kept_take(const struct wait *w)
@@ -204,15 +206,36 @@ static int kept_take(const struct wait *w)
     return fd;
 }
 
-/* False if there is no room. */
-static bool kept_put(const struct wait *w)
+/* False if there is no room. Threads that have come back, to nobody, make room: their descriptors go to `over`. */
+static bool kept_put(const struct wait *w, int over[KEPT_MOST], int *over_count)
 {
+    int n = 0;
     lock_take(&kept.lock);
+    for (int i = kept.count; i-- > 0;) {
+        struct pollfd end = { .fd = kept.threads[i].fd, .events = POLLIN };
+        struct timespec none = { 0 };
+        if (SYSCALL6(SYS_ppoll, &end, 1, &none, NULL, 8, 0) == 1) {
+            over[n++] = end.fd;
+            kept.threads[i] = kept.threads[--kept.count];
+        }
+    }
     bool room = kept.count < KEPT_MOST;
     if (room)
         kept.threads[kept.count++] = *w;
     lock_release(&kept.lock);
+    *over_count = n;
     return room;
+}
+
+/* fd belongs to whoever waits for the same next, if its thread still sits there. */
+static void keep(struct wait *w, int fd)
+{
+    int over[KEPT_MOST], n;
+    w->fd = fd;
+    if (!kept_put(w, over, &n))
+        go_close(fd);
+    for (int i = 0; i < n; i++)
+        go_close(over[i]);
 }
 
 /* Whose end a thread has to sit and wait for. */
@@ -230,30 +253,39 @@ static int end_descriptor(pid_t pid, struct wait *w, bool *thread)
 {
     long r = pid > 0 && options.pidfd ? SYSCALL2(SYS_pidfd_open, pid, 0) : -ENOSYS;
     *thread = false;
+    if (r >= 0)
+        netpoll_fresh((int)r, KIND_UNKNOWN);
     if (r >= 0 || r == -EMFILE || r == -ENFILE || r == -ENOMEM)
         return (int)r;
     *w = whom(pid);
     *thread = true;
-    int fd = kept_take(w), fds[2];
+    int fd = kept_take(w);
     if (fd >= 0)
         return fd;
-    r = SYSCALL2(SYS_pipe2, fds, O_CLOEXEC);
+    r = SYSCALL2(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (r < 0)
         return (int)r;
-    w->fd = fds[1];
-    system_stack_call(start_wait_thread, w);
-    if (w->error < 0) {
-        SYSCALL1(SYS_close, fds[0]);
-        SYSCALL1(SYS_close, fds[1]);
-        return w->error;
+    fd = (int)r;
+    r = SYSCALL3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 0);
+    if (r >= 0) {
+        w->fd = (int)r;
+        system_stack_call(start_wait_thread, w);
+        r = w->error;
+        if (r < 0)
+            SYSCALL1(SYS_close, w->fd);
     }
-    return fds[0];
+    if (r < 0) {
+        SYSCALL1(SYS_close, fd);
+        return (int)r;
+    }
+    netpoll_fresh(fd, KIND_UNKNOWN);
+    return fd;
 }
 
 GO_EXPORT pid_t go_wait_child(pid_t pid, int *status)
 {
     int fd = -1, r = 0;
-    bool thread = false;
+    bool thread = false, ended = false;
     struct wait w;
     io_enter();
     for (;;) {
@@ -266,13 +298,14 @@ GO_EXPORT pid_t go_wait_child(pid_t pid, int *status)
         } else {
             if (fd < 0)
                 fd = end_descriptor(pid, &w, &thread);
-            r = fd < 0 ? fd : go_wait_fd(fd, POLLIN);
+            r = fd < 0 ? fd : ended ? -EAGAIN : go_wait_fd(fd, POLLIN);
             if (r < 0 && r != -ECANCELED && r != -ETIMEDOUT)
-                r = go_sleep(PAUSE); /* there is no descriptor for it, or no thread: it is asked after from time to time */
+                r = go_sleep(PAUSE); /* there is no descriptor for it, or no thread, or a debugger has it: asked after from time to time */
         }
         if (r > 0 && got == 0) {
             /* Ended, and ours; unless somebody else has taken it, and a thread must be asked again about others. */
             r = 0;
+            ended = !thread;
             if (thread) {
                 go_close(fd);
                 fd = -1;
@@ -284,8 +317,9 @@ GO_EXPORT pid_t go_wait_child(pid_t pid, int *status)
     }
     if (fd < 0)
         return r;
-    w.fd = fd;
-    if (!thread || (r != -ECANCELED && r != -ETIMEDOUT) || !kept_put(&w))
+    if (thread && (r == -ECANCELED || r == -ETIMEDOUT))
+        keep(&w, fd);
+    else
         go_close(fd);
     return r;
 }

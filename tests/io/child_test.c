@@ -8,10 +8,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "test.h"
+
+#include "sched/netpoll.h"
 
 static void settle(void)
 {
@@ -34,6 +38,19 @@ static int descriptors(void)
     for (int fd = 0; fd < 256; fd++)
         n += fcntl(fd, F_GETFD) >= 0;
     return n;
+}
+
+/* A child that waits to be killed, for a minute at most. */
+static pid_t sleeper(void)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(60);
+        pause();
+        _exit(0);
+    }
+    REQUIRE(child > 0);
+    return child;
 }
 
 /* Nothing is left of a wait for any child, or one of a group, that time has ended. */
@@ -67,6 +84,26 @@ TEST(waits_that_end_leave_nothing_behind)
     int status = 0;
     CHECK_EQ(go_wait_child(0, &status), child);
     CHECK_EQ(WEXITSTATUS(status), 7);
+}
+
+/* Nor of those for groups that have ended since, when nobody asks after them any more. */
+TEST(groups_that_end_leave_nothing_behind)
+{
+    int before = descriptors();
+    go_scope *s = go_scope_open();
+    go_scope_cancel(s);
+    /* More than there is room for; and on, for the threads of the last ones may be about to come back. */
+    for (int i = 0; i < 300 && (i < 20 || descriptors() > before + 4); i++) {
+        pid_t child = sleeper();
+        CHECK_EQ(setpgid(child, child), 0);
+        go_scope_enter(s);
+        CHECK_EQ(go_wait_child(-child, NULL), -ECANCELED);
+        go_scope_leave(s);
+        kill(child, SIGKILL);
+        CHECK_EQ(go_wait_child(child, NULL), child);
+    }
+    CHECK(descriptors() <= before + 4);
+    CHECK_EQ(go_scope_close(s), -ECANCELED);
 }
 
 TEST(run)
@@ -227,9 +264,97 @@ TEST(forked_by_the_program)
     fork_many();
 }
 
+/* One that is forked when the wait has begun, and stays, has a copy of each descriptor: it does not hide the other one's end. */
+static void fork_behind_a_wait(bool any)
+{
+    int status = 0, before = atomic_load_explicit(&netpoll_waits, memory_order_relaxed);
+    pid_t result = 0, first = sleeper();
+    go_waitgroup done = { 0 };
+    go_scope *s = go_scope_open();
+    go_scope_deadline(s, go_now() + 10 * GO_SECOND); /* what fails here would wait for ever */
+    go_waitgroup_add(&done, 1);
+    go_scope_go(s, wait_one, any ? -1 : first, &status, &result, &done);
+    while (atomic_load_explicit(&netpoll_waits, memory_order_relaxed) == before)
+        go_sleep(100 * GO_MICROSECOND);
+    pid_t second = sleeper();
+    kill(first, SIGKILL);
+    go_waitgroup_wait(&done);
+    CHECK_EQ(go_scope_close(s), 0);
+    CHECK_EQ(result, first);
+    CHECK(WIFSIGNALED(status));
+    if (result < 0)
+        go_wait_child(first, NULL);
+    kill(second, SIGKILL);
+    CHECK_EQ(go_wait_child(second, NULL), second);
+}
+
+TEST(forked_behind_a_wait)
+{
+    fork_behind_a_wait(true);
+}
+
+static char state_of(pid_t pid)
+{
+    char path[32], state = 0;
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE *f = fopen(path, "r");
+    if (f) {
+        if (fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
+            state = 0;
+        fclose(f);
+    }
+    return state;
+}
+
+/* It can be seen that such a child has ended, but not how: that wait ends with the scope as well, and goes on when it is let go. */
+TEST(held_by_a_debugger)
+{
+    int ends[2], held = 0, status = 0;
+    REQUIRE(pipe(ends) == 0);
+    pid_t child = fork();
+    if (child == 0) {
+        prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
+        alarm(60);
+        if (write(ends[1], &held, sizeof held) > 0)
+            pause();
+        _exit(0);
+    }
+    CHECK_EQ(go_read(ends[0], &held, sizeof held), sizeof held);
+    pid_t debugger = fork();
+    if (debugger == 0) {
+        held = ptrace(PTRACE_SEIZE, child, NULL, NULL) == 0;
+        alarm(20); /* what fails here would go on for ever */
+        if (write(ends[1], &held, sizeof held) > 0)
+            pause();
+        _exit(0);
+    }
+    CHECK_EQ(go_read(ends[0], &held, sizeof held), sizeof held);
+    kill(child, SIGKILL);
+    if (held) {
+        while (state_of(child) != 'Z')
+            go_sleep(GO_MILLISECOND);
+        go_scope *s = go_scope_open();
+        go_scope_deadline(s, go_now() + 20 * GO_MILLISECOND);
+        go_scope_enter(s);
+        CHECK_EQ(go_wait_child(child, NULL), -ETIMEDOUT);
+        go_scope_leave(s);
+        go_scope_close(s);
+    }
+    kill(debugger, SIGKILL);
+    CHECK_EQ(go_wait_child(debugger, NULL), debugger);
+    CHECK_EQ(go_wait_child(child, &status), child);
+    CHECK(WIFSIGNALED(status));
+    go_close(ends[0]);
+    go_close(ends[1]);
+    if (!held)
+        SKIP("no process may trace another one here");
+}
+
 CHILD(pidfd_off)
 {
     fork_many();
+    fork_behind_a_wait(false);
+    fork_behind_a_wait(true);
     puts("done");
 }
 
