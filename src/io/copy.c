@@ -99,7 +99,7 @@ static ssize_t attempt_sendfile(struct op *op)
     go_block_enter(); /* the file may have to be read from a disk */
     sigpipe_hold(&guard);
     ssize_t n = SYSCALL4(SYS_sendfile, op->fd, s->in, s->offset, s->count);
-    sigpipe_release(&guard, n == -EPIPE);
+    sigpipe_release(&guard, n != (ssize_t)s->count);
     go_block_leave();
     return n;
 }
@@ -139,7 +139,7 @@ static ssize_t splice_now(int in, off_t *in_offset, int out, off_t *out_offset, 
         go_block_enter();
         sigpipe_hold(&guard);
         n = SYSCALL6(SYS_splice, in, in_offset, out, out_offset, count, flags);
-        sigpipe_release(&guard, n == -EPIPE);
+        sigpipe_release(&guard, n != (ssize_t)count);
         go_block_leave();
     }
     netpoll_order_out();
@@ -153,56 +153,98 @@ static bool splice_only_checks(int in, bool ready_in, int out, bool ready_out)
     return (pipe_in && !ready_in) || (pipe_out && !ready_out) || (!pipe_in && !pipe_out);
 }
 
-GO_EXPORT ssize_t go_splice(int in, off_t *in_offset, int out, off_t *out_offset, size_t count, unsigned flags)
+struct splice_end {
+    int fd;
+    enum poll_side side;
+    short event;
+    struct poll_desc *d;
+    uint32_t generation;
+    struct poll_seen seen;
+    enum poll_turn turn;
+};
+
+static int splice_begin(struct splice_end *e, int fd, enum poll_side side)
 {
-    struct poll_desc *d_in, *d_out;
-    enum poll_turn turn_in = TURN_FIRST, turn_out = TURN_FIRST;
-    bool checked = false;
-    io_enter();
-    if (count == 0)
-        return SYSCALL6(SYS_splice, in, in_offset, out, out_offset, 0, flags);
-    int r = netpoll_begin(in, &d_in);
+    *e = (struct splice_end){ .fd = fd, .side = side, .event = side == POLL_READ ? POLLIN : POLLOUT, .turn = TURN_FIRST };
+    int r = netpoll_begin(fd, &e->d);
     if (r == 0)
-        r = netpoll_begin(out, &d_out);
-    if (r < 0)
-        return r;
-    uint32_t generation_in = load_relaxed(&d_in->generation), generation_out = load_relaxed(&d_out->generation);
-    bool may_block = blocks(in, d_in) || blocks(out, d_out);
+        e->generation = load_relaxed(&e->d->generation);
+    return r;
+}
+
+/* Who was woken and waits for the same side again has not landed: it would wake the next one, who finds nothing either and wakes it. */
+static void splice_land(struct splice_end *e)
+{
+    if (e->turn != TURN_FLIGHT)
+        return;
+    netpoll_land(e->d, e->side, e->seen);
+    e->turn = TURN_AGAIN;
+}
+
+/* 1 ready, 0 not, or why it never will be. */
+static int splice_look(struct splice_end *e)
+{
+    e->seen = netpoll_see(e->d, e->side);
+    if (e->seen.generation != e->generation)
+        return -EBADF;
+    if (netpoll_late(e->d, e->side))
+        return -ETIMEDOUT;
+    return os_poll(e->fd, e->event);
+}
+
+struct splice {
+    off_t *in_offset, *out_offset;
+    size_t count;
+    unsigned flags;
+};
+
+static ssize_t splice_run(const struct splice *s, struct splice_end *in, struct splice_end *out)
+{
+    bool may_block = blocks(in->fd, in->d) || blocks(out->fd, out->d), checked = false;
     for (;;) {
-        struct poll_seen seen_in = netpoll_see(d_in, POLL_READ), seen_out = netpoll_see(d_out, POLL_WRITE);
-        if (seen_in.generation != generation_in || seen_out.generation != generation_out)
-            return -EBADF;
-        if (netpoll_late(d_in, POLL_READ) || netpoll_late(d_out, POLL_WRITE))
-            return -ETIMEDOUT;
-        int ready_in = os_poll(in, POLLIN), ready_out = os_poll(out, POLLOUT);
+        int ready_in = splice_look(in), ready_out = splice_look(out), r;
         if (ready_in < 0 || ready_out < 0)
             return ready_in < 0 ? ready_in : ready_out;
         bool both = ready_in > 0 && ready_out > 0;
-        if (both || (!checked && splice_only_checks(in, ready_in > 0, out, ready_out > 0))) {
-            ssize_t n = splice_now(in, in_offset, out, out_offset, count, flags, may_block);
+        if (both || (!checked && splice_only_checks(in->fd, ready_in > 0, out->fd, ready_out > 0))) {
+            ssize_t n = splice_now(in->fd, s->in_offset, out->fd, s->out_offset, s->count, s->flags, may_block);
             if (n == -EINTR)
                 continue;
             if (n != -EAGAIN)
                 return n;
         }
         checked = true;
-        if (flags & SPLICE_F_NONBLOCK)
+        if (s->flags & SPLICE_F_NONBLOCK)
             return -EAGAIN;
         if (both) {
             /* Both said yes, and one was wrong: the next look tells which, or that it has changed. */
             r = go_sleep(100000);
         } else if (ready_in == 0) {
-            r = netpoll_wait(d_in, POLL_READ, seen_in, &turn_in);
-            if (turn_in == TURN_FLIGHT)
-                netpoll_land(d_in, POLL_READ, seen_in);
-            turn_in = TURN_AGAIN;
+            splice_land(out);
+            r = netpoll_wait(in->d, in->side, in->seen, &in->turn);
         } else {
-            r = netpoll_wait(d_out, POLL_WRITE, seen_out, &turn_out);
-            if (turn_out == TURN_FLIGHT)
-                netpoll_land(d_out, POLL_WRITE, seen_out);
-            turn_out = TURN_AGAIN;
+            splice_land(in);
+            r = netpoll_wait(out->d, out->side, out->seen, &out->turn);
         }
         if (r < 0)
             return r;
     }
+}
+
+GO_EXPORT ssize_t go_splice(int in, off_t *in_offset, int out, off_t *out_offset, size_t count, unsigned flags)
+{
+    struct splice s = { in_offset, out_offset, count, flags };
+    struct splice_end ends[2];
+    io_enter();
+    if (count == 0)
+        return SYSCALL6(SYS_splice, in, in_offset, out, out_offset, 0, flags);
+    int r = splice_begin(&ends[0], in, POLL_READ);
+    if (r == 0)
+        r = splice_begin(&ends[1], out, POLL_WRITE);
+    if (r < 0)
+        return r;
+    ssize_t n = splice_run(&s, &ends[0], &ends[1]);
+    splice_land(&ends[0]);
+    splice_land(&ends[1]);
+    return n;
 }

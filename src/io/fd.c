@@ -38,6 +38,11 @@ int io_nonblocking(int fd)
     return flags < 0 ? (int)flags : (flags & O_NONBLOCK) != 0;
 }
 
+static bool is_file(const struct stat *st)
+{
+    return S_ISREG(st->st_mode) || S_ISDIR(st->st_mode) || S_ISBLK(st->st_mode);
+}
+
 noinline enum poll_kind io_classify(int fd, struct poll_desc *d)
 {
     enum poll_kind kind = KIND_UNKNOWN;
@@ -49,7 +54,7 @@ noinline enum poll_kind io_classify(int fd, struct poll_desc *d)
         SYSCALL6(SYS_getsockopt, fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &size, 0);
         kind = type == SOCK_STREAM && protocol == IPPROTO_TCP ? KIND_TCP : KIND_SOCKET;
     } else if (SYSCALL2(SYS_fstat, fd, &st) == 0) {
-        kind = S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode) ? KIND_FILE : KIND_PIPE;
+        kind = is_file(&st) ? KIND_FILE : KIND_PIPE;
     }
     store_relaxed(&d->kind, (uint8_t)kind);
     return kind;
@@ -60,7 +65,10 @@ void io_classify_device(int fd, struct poll_desc *d)
     struct stat st;
     enum poll_kind kind = KIND_DEVICE;
     if (SYSCALL2(SYS_fstat, fd, &st) == 0)
-        kind = S_ISCHR(st.st_mode) ? KIND_TERMINAL : S_ISSOCK(st.st_mode) ? KIND_SOCKET : KIND_DEVICE;
+        kind = is_file(&st)           ? KIND_FILE
+               : S_ISCHR(st.st_mode)  ? KIND_TERMINAL
+               : S_ISSOCK(st.st_mode) ? KIND_SOCKET
+                                      : KIND_DEVICE;
     store_relaxed(&d->kind, kind);
 }
 

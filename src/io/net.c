@@ -131,10 +131,13 @@ static int parse_host(struct endpoint *e)
 static int parse_literal(struct endpoint *e)
 {
     union address *a = &e->addresses.address[0];
-    char *rest;
-    unsigned long port = strtoul(e->service, &rest, 10);
-    if (*rest || e->service[0] < '0' || e->service[0] > '9')
-        return 0;
+    unsigned port = 0;
+    for (const char *at = e->service; *at; at++) {
+        if (*at < '0' || *at > '9')
+            return 0;
+        if (port <= 65535)
+            port = port * 10 + (unsigned)(*at - '0');
+    }
     if (port > 65535)
         return -EINVAL;
     const char *host = e->host;
@@ -210,7 +213,10 @@ static int new_socket(int family, int type)
 {
     int fd = (int)SYSCALL3(SYS_socket, family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd >= 0) {
-        netpoll_fresh(fd, family != AF_UNIX && type == SOCK_STREAM ? KIND_TCP : KIND_SOCKET);
+        /* That a Unix datagram's receiver has room again is no event: each wait has to ask anew. */
+        netpoll_fresh(fd, family == AF_UNIX && type == SOCK_DGRAM    ? KIND_UNKNOWN
+                          : family != AF_UNIX && type == SOCK_STREAM ? KIND_TCP
+                                                                     : KIND_SOCKET);
         if (family != AF_UNIX && type == SOCK_STREAM)
             set_tcp_options(fd);
     }
@@ -517,7 +523,7 @@ static void write_name(void *arg)
         n->result = (int)r;
         return;
     }
-    int length = 0, kept = errno;
+    int length = 0;
     switch (a.any.ss_family) {
     case AF_INET:
         inet_ntop(AF_INET, &a.in.v4.sin_addr, host, sizeof host);
@@ -550,7 +556,6 @@ static void write_name(void *arg)
         n->result = -EAFNOSUPPORT;
         return;
     }
-    errno = kept; /* if_indextoname may have set it */
     n->result = (size_t)length < n->size ? length : -ENOSPC;
 }
 

@@ -27,8 +27,8 @@
 //
 // A datagram socket that was shut down for reading is readable for ever, and a call that must not block finds nothing: only one that
 // may says that this is the end. poll(2) can tell, by POLLRDHUP. Errors that nobody takes from the queue of errors make a socket readable,
-// too; and a Unix one is writable when it is its receiver's queue that is full. There each wait would end at once, so attempts
-// are made from time to time.
+// too; and a Unix one is writable when it is its receiver's queue that is full. So is one that has a part of what MSG_PEEK | MSG_WAITALL
+// wants to see. There each wait would end at once, so attempts are made from time to time.
 #include "io/op.h"
 
 #include <goroutine/scope.h>
@@ -67,7 +67,7 @@ ssize_t op_in_vain(struct op *op, attempt_fn attempt)
         kind = io_classify(op->fd, op->d);
     if (kind != KIND_SOCKET && kind != KIND_TCP)
         return -EAGAIN;
-    int r = os_poll(op->fd, op->side == POLL_READ ? POLLRDHUP : POLLOUT);
+    int r = os_poll(op->fd, op->side == POLL_READ ? POLLIN | POLLRDHUP : POLLOUT);
     if (r <= 0)
         return -EAGAIN;
     ssize_t n = attempt(op);
@@ -175,7 +175,7 @@ ssize_t op_call_for_a_while(long call, long a, long b, long c, long d, long e, l
     ssize_t r = SYSCALL6(call, a, b, c, d, e, f);
     if (armed)
         SYSCALL1(SYS_timer_delete, timer);
-    sigpipe_release(&guard, r == -EPIPE);
+    sigpipe_release(&guard, true);
     go_block_leave();
     if (r != -EINTR)
         return r;

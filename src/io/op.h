@@ -120,8 +120,8 @@ ssize_t op_write_all(struct op *op, size_t *done);
 /* From a place in a file, outside of the page cache as a blocking call. */
 ssize_t op_read_at(int fd, const struct iovec *iov, int count, off_t offset);
 
-/* For calls that take no MSG_NOSIGNAL: SIGPIPE is held back on this thread, and taken away if the call has raised
- * it. No change of threads in between. */
+/* For calls that take no MSG_NOSIGNAL: SIGPIPE is held back on this thread, and taken away if the call may have raised
+ * it: also one that has moved a part. No change of threads in between. */
 struct sigpipe_guard {
     uint64_t before; /* the kernel's signal mask */
     bool pending;

@@ -20,6 +20,7 @@
 
 #include <limits.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -139,7 +140,7 @@ static noinline ssize_t attempt_read_other(struct op *op)
         return op_look_and_take(op, SYS_readv);
     ssize_t n = read_nowait(op);
     if (n >= 0) {
-        if (kind == KIND_FILE && n > 0 && (size_t)n < iov_size(op->iov, op->count))
+        if (kind == KIND_FILE && n > 0 && (size_t)n < iov_size(op->iov, op->count) && io_classify(op->fd, d) == KIND_FILE)
             return file_read_rest(op, n);
         netpoll_pass_on(d, POLL_READ);
         return n;
@@ -237,9 +238,18 @@ static bool waits_for_all(const struct op *op)
     return type == SOCK_STREAM;
 }
 
+/* A connection's end by an error, behind all data: taking it now would lose it, for there is a part to be told of. */
+static bool error_waits(int fd)
+{
+    int queued = 0, r = os_poll(fd, POLLIN);
+    return r > 0 && (r & POLLERR) && (r & POLLHUP) && SYSCALL3(SYS_ioctl, fd, FIONREAD, &queued) == 0 && queued == 0;
+}
+
 static ssize_t attempt_recv_part(struct op *op)
 {
     struct msghdr *m = op->extra;
+    if (op->goes_on && error_waits(op->fd))
+        return -EIO; /* recv_all has a part */
     ssize_t n = SYSCALL3(SYS_recvmsg, op->fd, m, op->flags | MSG_DONTWAIT);
     bool part = n > 0 && (size_t)n < iov_size(op->iov, op->count), peeks = op->flags & MSG_PEEK;
     if (part && peeks && os_poll(op->fd, POLLRDHUP) == 0)
@@ -261,19 +271,22 @@ static noinline ssize_t recv_all(struct op *op, struct msghdr *message)
     op->count = (int)m.msg_iovlen;
     op->extra = &m;
     size_t control = m.msg_controllen;
+    socklen_t name = m.msg_namelen;
     do {
         m.msg_iov = (struct iovec *)op->iov;
         m.msg_iovlen = (size_t)op->count;
         m.msg_controllen = control;
+        m.msg_namelen = name; /* the kernel has told how long it is, which may be more than there is room for */
         n = op_run(op, attempt_recv_part, !(op->flags & MSG_PEEK));
-        if (n < 0)
+        if (n < 0 || (n == 0 && had > 0))
             break;
         had += n;
         message->msg_namelen = m.msg_namelen;
         message->msg_controllen = m.msg_controllen;
         message->msg_flags = m.msg_flags;
         op_advance(op, &rest, (size_t)n);
-    } while (n > 0 && op->count > 0 && m.msg_controllen == 0 && !(op->flags & MSG_PEEK));
+    } while (n > 0 && op->count > 0 && m.msg_controllen == 0 && !(m.msg_flags & MSG_CTRUNC) &&
+             !(op->flags & MSG_PEEK));
     return had > 0 ? had : n;
 }
 
@@ -353,7 +366,7 @@ static ssize_t write_nowait(struct op *op)
     if (n == -EOPNOTSUPP || n == -EINVAL) {
         /* Is it this flag or the other one? */
         n = write_nowait_guarded(op);
-        if (n != -EOPNOTSUPP)
+        if (n != -EOPNOTSUPP && n != -EINVAL)
             store_relaxed(&no_nosignal, true);
     }
     return n;
@@ -394,7 +407,7 @@ static noinline ssize_t attempt_write_other(struct op *op)
     if (!small)
         io_classify_device(op->fd, d); /* it may be a terminal by now, or a socket, whose message must not be cut */
     kind = (enum poll_kind)load_relaxed(&d->kind);
-    if (kind == KIND_SOCKET)
+    if (kind == KIND_SOCKET || kind == KIND_FILE)
         return -EINTR; /* the other way, at once */
     if (kind == KIND_TERMINAL) {
         ssize_t n = op_call_for_a_while(SYS_writev, op->fd, (long)op->iov, op->count, 0, 0, 0);

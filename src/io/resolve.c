@@ -41,7 +41,8 @@ struct request {
 static struct {
     struct lock lock;
     struct request *head, *tail;    /* under lock */
-    int threads, idle;              /* under lock */
+    int queued;                     /* under lock */
+    int threads, idle;              /* under lock; one that has been woken is idle until it has the lock */
     _Atomic uint32_t submitted;     /* futex of the idle threads */
 } pool = { .lock = LOCK_INIT(RANK_CHILD) };
 
@@ -101,8 +102,11 @@ static void let_go(void *arg)
 static struct request *take_locked(void)
 {
     struct request *q = pool.head;
-    if (q && !(pool.head = q->next))
+    if (!q)
+        return NULL;
+    if (!(pool.head = q->next))
         pool.tail = NULL;
+    pool.queued--;
     return q;
 }
 
@@ -173,17 +177,17 @@ static void start_thread(void *arg)
 static int submit(struct request *q)
 {
     lock_take(&pool.lock);
-    bool more = pool.idle == 0 && pool.threads < THREADS_MOST;
-    if (more)
+    /* Only where a thread is started the lock is left in between: one that is counted on must not leave before it sees the request. */
+    if (pool.idle <= pool.queued && pool.threads < THREADS_MOST) {
+        int error;
         pool.threads++;
-    lock_release(&pool.lock);
-    int error = 0;
-    if (more)
-        system_stack_call(start_thread, &error);
-    lock_take(&pool.lock);
-    if (error < 0 && --pool.threads == 0) {
         lock_release(&pool.lock);
-        return error;
+        system_stack_call(start_thread, &error);
+        lock_take(&pool.lock);
+        if (error < 0 && --pool.threads == 0) {
+            lock_release(&pool.lock);
+            return error;
+        }
     }
     q->next = NULL;
     if (pool.tail)
@@ -191,6 +195,7 @@ static int submit(struct request *q)
     else
         pool.head = q;
     pool.tail = q;
+    pool.queued++;
     add_relaxed(&pool.submitted, 1);
     lock_release(&pool.lock);
     os_futex_wake(&pool.submitted, 1);

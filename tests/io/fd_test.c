@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -133,6 +134,98 @@ TEST(reuse_after_plain_close)
         close(fds[0]);
         close(fds[1]);
     }
+}
+
+static _Atomic ssize_t came;
+
+static void reads_and_tells(int fd)
+{
+    char buffer[64];
+    atomic_store(&came, go_read(fd, buffer, sizeof buffer));
+}
+
+/* What was a file, which gives all that is asked for, is a pipe, whose rest is not waited for. */
+TEST(pipe_in_place_of_a_file)
+{
+    char buffer[64];
+    int fds[2], file = go_open("/proc/self/exe", O_RDONLY);
+    CHECK_EQ(go_read(file, buffer, sizeof buffer), sizeof buffer);
+    close(file);
+    REQUIRE(pipe(fds) == 0);
+    CHECK_EQ(fds[0], file);
+    CHECK_EQ(write(fds[1], "0123456789", 10), 10);
+    atomic_store(&came, -1);
+    go(reads_and_tells, fds[0]);
+    for (int i = 0; i < 10000 && atomic_load(&came) == -1; i++)
+        go_sleep(GO_MILLISECOND);
+    CHECK_EQ(came, 10);
+    close(fds[1]); /* ends what fails here */
+    while (atomic_load(&came) == -1)
+        go_sleep(GO_MILLISECOND);
+    go_close(fds[0]);
+}
+
+/* How often this process has written, as the kernel has counted; -1 if it does not. */
+static long writes_made(void)
+{
+    long n = -1;
+    char line[100];
+    FILE *f = fopen("/proc/self/io", "r");
+    while (f && fgets(line, sizeof line, f))
+        sscanf(line, "syscw: %ld", &n);
+    if (f)
+        fclose(f);
+    return n;
+}
+
+/* And what was an eventfd, whose writes are cut, is a file, whose are not. */
+TEST(file_in_place_of_an_eventfd)
+{
+    char path[] = "/tmp/go_fd_test_XXXXXX";
+    size_t size = 1 << 20;
+    uint64_t one = 1;
+    int e = eventfd(0, 0);
+    CHECK_EQ(go_write(e, &one, sizeof one), sizeof one);
+    close(e);
+    int file = mkstemp(path);
+    CHECK_EQ(file, e);
+    char *data = calloc(1, size);
+    long before = writes_made();
+    CHECK_EQ(go_write(file, data, size), size);
+    long made = writes_made() - before;
+    go_close(file);
+    unlink(path);
+    free(data);
+    if (before < 0)
+        SKIP("the kernel does not count writes");
+    CHECK(made < 100); /* in pieces, it would be 256 */
+}
+
+/* What was a TCP connection, whose short reads take all there is, listens for packets: what is accepted is no TCP connection. */
+TEST(listener_in_place_of_a_connection)
+{
+    int fds[2], l = socket(AF_UNIX, SOCK_SEQPACKET, 0), c = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+    struct sockaddr_un a = { .sun_family = AF_UNIX };
+    struct poll_desc *d;
+    char buffer[64];
+    pair_of(2, fds);
+    CHECK_EQ(go_write(fds[1], "x", 1), 1);
+    CHECK_EQ(go_read(fds[0], buffer, 1), 1);
+    REQUIRE(dup2(l, fds[0]) == fds[0]);
+    snprintf(a.sun_path + 1, sizeof a.sun_path - 1, "go_fd_test_packets_%d", (int)getpid());
+    REQUIRE(bind(l, (struct sockaddr *)&a, sizeof a) == 0 && listen(l, 2) == 0);
+    REQUIRE(connect(c, (struct sockaddr *)&a, sizeof a) == 0);
+    int s = go_accept(fds[0], NULL, NULL);
+    REQUIRE(s >= 0);
+    CHECK_EQ(netpoll_begin(s, &d), 0);
+    CHECK_EQ(atomic_load_explicit(&d->kind, memory_order_relaxed), KIND_SOCKET);
+    CHECK_EQ(go_write(c, "one", 3), 3);
+    CHECK_EQ(go_write(c, "more", 4), 4);
+    CHECK_EQ(go_read(s, buffer, sizeof buffer), 3);
+    CHECK_EQ(go_read(s, buffer, sizeof buffer), 4);
+    int all[] = { fds[0], fds[1], l, c, s };
+    for (int i = 0; i < 5; i++)
+        go_close(all[i]);
 }
 
 static void write_all_of(int fd, char *data, size_t size, ssize_t *result, go_waitgroup *done)
@@ -422,6 +515,115 @@ TEST(wait_all_and_peek)
         CHECK(memcmp(c, "cd", 2) == 0);
         go_close(fds[0]);
     }
+}
+
+/* A descriptor that nobody takes, for want of room, ends it just so, and it is told. */
+TEST(wait_all_and_no_room_for_a_descriptor)
+{
+    int fds[2];
+    char c[9];
+    struct iovec iov = { c, sizeof c };
+    struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+    pair_of(1, fds);
+    go_write(fds[1], "abc", 3);
+    send_fd(fds[1], "def", 3, fds[1]);
+    go_write(fds[1], "ghi", 3);
+    CHECK_EQ(go_recvmsg(fds[0], &m, MSG_WAITALL), 6);
+    CHECK_EQ(m.msg_flags & MSG_CTRUNC, MSG_CTRUNC);
+    CHECK_EQ(go_recv(fds[0], c, 3, MSG_DONTWAIT), 3);
+    CHECK(memcmp(c, "ghi", 3) == 0);
+    go_close(fds[0]);
+    go_close(fds[1]);
+}
+
+/* A reset behind a part is told by the next call. */
+TEST(wait_all_and_a_reset)
+{
+    int fds[2], before = waits(), unread = 1;
+    char buffer[10];
+    ssize_t result = 0;
+    struct linger at_once = { 1, 0 };
+    go_waitgroup done = { 0 };
+    pair_of(2, fds);
+    go_waitgroup_add(&done, 1);
+    go(recv_all_of, fds[0], buffer, sizeof buffer, &result, &done);
+    parked(before, 1);
+    go_write(fds[1], "ab", 2);
+    while (ioctl(fds[0], FIONREAD, &unread) == 0 && unread > 0)
+        go_sleep(100 * GO_MICROSECOND);
+    setsockopt(fds[1], SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    close(fds[1]);
+    go_waitgroup_wait(&done);
+    CHECK_EQ(result, 2);
+    CHECK_EQ(go_recv(fds[0], buffer, 1, 0), -ECONNRESET);
+    CHECK_EQ(go_recv(fds[0], buffer, 1, 0), 0);
+    go_close(fds[0]);
+}
+
+/* Behind the room for an address comes what is not to be touched. */
+struct named {
+    struct sockaddr address;
+    char guard[112];
+    socklen_t size;
+    char data[5];
+    int fd;
+    bool message;
+    ssize_t result;
+};
+
+static void receives_all(struct named *n)
+{
+    struct iovec iov = { n->data, 4 };
+    struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_name = &n->address, .msg_namelen = sizeof n->address };
+    n->size = sizeof n->address;
+    if (n->message) {
+        n->result = go_recvmsg(n->fd, &m, MSG_WAITALL);
+        n->size = m.msg_namelen;
+    } else {
+        n->result = go_recvfrom(n->fd, n->data, 4, MSG_WAITALL, &n->address, &n->size);
+    }
+}
+
+/* The kernel tells of a name's length that there was no room for; that is not the room of the next part's name. */
+TEST(wait_all_and_a_long_name)
+{
+    if (test_emulated())
+        SKIP("the emulator writes all of the name itself");
+    struct sockaddr_un server = { .sun_family = AF_UNIX }, client = server;
+    snprintf(server.sun_path + 1, sizeof server.sun_path - 1, "go_fd_test_named_%d", (int)getpid());
+    int l = socket(AF_UNIX, SOCK_STREAM, 0);
+    REQUIRE(bind(l, (struct sockaddr *)&server, sizeof server) == 0 && listen(l, 2) == 0);
+    for (int message = 0; message < 2; message++) {
+        char guard[112];
+        struct named n = { .message = message };
+        int s = socket(AF_UNIX, SOCK_STREAM, 0);
+        snprintf(client.sun_path + 1, sizeof client.sun_path - 1, "%090d-%d", (int)getpid(), message);
+        REQUIRE(bind(s, (struct sockaddr *)&client, sizeof client) == 0);
+        REQUIRE(connect(s, (struct sockaddr *)&server, sizeof server) == 0 && (n.fd = accept(l, NULL, NULL)) >= 0);
+        memset(guard, 'g', sizeof guard);
+        memcpy(n.guard, guard, sizeof guard);
+        go_scope *scope = go_scope_open();
+        int before = waits();
+        CHECK_EQ(write(s, "ab", 2), 2);
+        go_scope_go(scope, receives_all, &n);
+        parked(before, 1); /* with the first part */
+        CHECK_EQ(write(s, "cd", 2), 2);
+        go_scope_close(scope);
+        CHECK_EQ(n.result, 4);
+        CHECK_STR(n.data, "abcd");
+        CHECK_EQ(n.size, sizeof client);
+        CHECK(memcmp(n.guard, guard, sizeof guard) == 0);
+        /* The end has no name: it is the part's. */
+        CHECK_EQ(write(s, "ef", 2), 2);
+        shutdown(s, SHUT_WR);
+        receives_all(&n);
+        CHECK_EQ(n.result, 2);
+        CHECK_EQ(n.size, sizeof client);
+        CHECK(memcmp(n.guard, guard, sizeof guard) == 0);
+        go_close(n.fd);
+        go_close(s);
+    }
+    go_close(l);
 }
 
 /* A datagram socket has an end, too, when it was shut down for reading. */
@@ -1013,7 +1215,7 @@ static void waits_for(int fd, short events)
     go_wait_fd(fd, events);
 }
 
-static struct sockaddr_un full = { .sun_family = AF_UNIX, .sun_path = "@go_fd_test_full" };
+static struct sockaddr_un full = { .sun_family = AF_UNIX };
 
 static void sends_to_full(int fd)
 {
@@ -1049,10 +1251,12 @@ TEST(waits_in_vain_are_rare)
         go_close(fds[0]);
         go_close(fds[1]);
     }
-    full.sun_path[0] = 0;
+    char name[64];
+    snprintf(full.sun_path + 1, sizeof full.sun_path - 1, "go_fd_test_full_%d", (int)getpid());
+    snprintf(name, sizeof name, "@go_fd_test_sender_%d", (int)getpid());
     int receiver = socket(AF_UNIX, SOCK_DGRAM, 0);
     REQUIRE(bind(receiver, (struct sockaddr *)&full, sizeof full) == 0);
-    int senders[] = { socket(AF_UNIX, SOCK_DGRAM, 0), go_listen("unixgram", "@go_fd_test_sender") };
+    int senders[] = { socket(AF_UNIX, SOCK_DGRAM, 0), go_listen("unixgram", name) };
     while (sendto(senders[0], "x", 1, MSG_DONTWAIT, (struct sockaddr *)&full, sizeof full) == 1)
         ;
     for (int i = 0; i < 2; i++) {
@@ -1061,6 +1265,62 @@ TEST(waits_in_vain_are_rare)
         go_close(senders[i]);
     }
     close(receiver);
+}
+
+/* Nor is one who wants to look at more than there is always at it. */
+TEST(looks_in_vain_are_rare)
+{
+    for (int kind = 1; kind < 3; kind++) {
+        int fds[2];
+        char c[5] = { 0 };
+        struct iovec iov = { c, 4 };
+        struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+        ssize_t result = 0;
+        go_waitgroup done = { 0 };
+        pair_of(kind, fds);
+        go_write(fds[1], "ab", 2);
+        go_waitgroup_add(&done, 1);
+        go(recvmsg_of, fds[0], &m, MSG_WAITALL | MSG_PEEK, &result, &done);
+        goes_slow();
+        go_write(fds[1], "cd", 2);
+        go_waitgroup_wait(&done);
+        CHECK_EQ(result, 4);
+        CHECK_STR(c, "abcd");
+        go_close(fds[0]);
+        go_close(fds[1]);
+    }
+}
+
+static void splices_all(int in, int out, go_waitgroup *done)
+{
+    while (go_splice(in, NULL, out, NULL, 1, 0) > 0)
+        ;
+    go_waitgroup_done(done);
+}
+
+/* Those who splice from an empty pipe do not keep waking each other, when one of them was. */
+TEST(splices_in_vain_come_to_rest)
+{
+    int fds[2], before = waits(), procs = go_maxprocs(1), null = open("/dev/null", O_WRONLY);
+    bool rest = false;
+    go_waitgroup done = { 0 };
+    REQUIRE(pipe(fds) == 0 && null >= 0);
+    go_waitgroup_add(&done, 3);
+    for (int i = 0; i < 3; i++)
+        go(splices_all, fds[0], null, &done);
+    parked(before, 3);
+    CHECK_EQ(go_write(fds[1], "x", 1), 1);
+    for (int i = 0; i < 200 && !rest; i++) {
+        uint64_t so_far = switches();
+        go_sleep(10 * GO_MILLISECOND);
+        rest = switches() - so_far < 20;
+    }
+    CHECK(rest);
+    go_close(fds[1]);
+    go_waitgroup_wait(&done);
+    go_maxprocs(procs);
+    go_close(fds[0]);
+    go_close(null);
 }
 
 /* A looker does not use up what a reader waits for. */

@@ -3,6 +3,7 @@
 #include <goroutine.h>
 
 #include <arpa/inet.h>
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <net/if.h>
@@ -12,6 +13,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -256,6 +258,13 @@ TEST(addresses_that_make_no_sense)
     CHECK_EQ(go_local_address(-1, buffer, sizeof buffer), -EBADF);
     go_close(l);
     CHECK_EQ(go_listen("tcp6", "[::ffff:127.0.0.1]:0"), -EAFNOSUPPORT);
+    pid_t thread = gettid();
+    errno = 4711;
+    CHECK_EQ(go_dial("tcp", "127.0.0.1:1000000000000000000000080"), -EINVAL); /* more than a long holds */
+    CHECK_EQ(go_listen("tcp", "127.0.0.1:1000000000000000000000080"), -EINVAL);
+    if (gettid() == thread)
+        CHECK_EQ(errno, 4711);
+    CHECK_EQ(go_listen("tcp", "127.0.0.1:18446744073709551616"), -EINVAL); /* 2^64 is not 0 */
 }
 
 TEST(any_address_and_names)
@@ -301,6 +310,54 @@ TEST(any_address_and_names)
     CHECK(r == -ENOENT || r == -EAGAIN || r == -ETIMEDOUT);
     go_scope_leave(scope);
     go_scope_close(scope);
+}
+
+/* In front of the C library's: of two names that it does not know one takes a while. */
+static atomic_bool answered;
+
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **list)
+{
+    if (name && !strcmp(name, "no-such-name.test"))
+        return EAI_NONAME;
+    if (name && !strcmp(name, "slow-name.test")) {
+        while (!atomic_load(&answered))
+            usleep(1000);
+        return EAI_NONAME;
+    }
+    __typeof__(&getaddrinfo) next = (__typeof__(&getaddrinfo))dlsym(RTLD_NEXT, "getaddrinfo");
+    return next ? next(name, service, hints, list) : EAI_FAIL;
+}
+
+static void dials_slow_name(int *result)
+{
+    *result = go_dial("tcp", "slow-name.test:1");
+}
+
+/* One thread is idle, and two names are asked for: the second does not wait for the first. */
+CHILD(asks_for_two_names)
+{
+    int slow = 1;
+    CHECK_EQ(go_dial("tcp", "no-such-name.test:1"), -ENOENT);
+    go_sleep(20 * GO_MILLISECOND); /* the thread has become idle */
+    go_scope *all = go_scope_open(), *s = go_scope_open();
+    go_scope_deadline(s, go_now() + 10 * GO_SECOND); /* what fails here waits for ever */
+    go_scope_go(all, dials_slow_name, &slow);
+    go_yield(); /* it asks */
+    go_scope_enter(s);
+    CHECK_EQ(go_dial("tcp", "no-such-name.test:1"), -ENOENT);
+    go_scope_leave(s);
+    go_scope_close(s);
+    atomic_store(&answered, true);
+    go_scope_close(all);
+    CHECK_EQ(slow, -ENOENT);
+    puts("both");
+}
+
+TEST(a_slow_name_holds_up_no_other)
+{
+    struct test_result r = test_run_child("asks_for_two_names", "GOMAXPROCS=1", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "both\n");
 }
 
 /* The port by its name means the same as by its number: every address. */
@@ -1063,6 +1120,43 @@ TEST(splice_does_not_wait_for_ever)
         go_close(peer);
     }
     go_close(l);
+}
+
+/* The peer has gone, which the first piece shows, and of the rest the call does not tell. SIGPIPE does what it does by default. */
+CHILD(sends_to_nobody)
+{
+    static char data[1 << 20];
+    char address[64], c;
+    int l = listen_local(address, sizeof address), p[2];
+    FILE *file = tmpfile();
+    REQUIRE(file && ftruncate(fileno(file), sizeof data) == 0);
+    for (int way = 0; way < 3; way++) {
+        int peer = go_dial("tcp", address), s = go_accept(l, NULL, NULL);
+        off_t start = 0;
+        ssize_t n;
+        go_close(peer);
+        CHECK_EQ(go_read(s, &c, 1), 0);
+        fcntl(s, F_SETFL, way < 2 ? O_NONBLOCK : 0);
+        REQUIRE(pipe(p) == 0 && fcntl(p[0], F_SETPIPE_SZ, sizeof data) >= (int)sizeof data);
+        CHECK_EQ(go_write(p[1], data, sizeof data), sizeof data);
+        do {
+            n = way == 0 ? go_sendfile(s, fileno(file), &start, sizeof data) : go_splice(p[0], NULL, s, NULL, sizeof data, 0);
+        } while (n > 0);
+        CHECK_EQ(n, -EPIPE);
+        go_close(p[0]);
+        go_close(p[1]);
+        go_close(s);
+    }
+    fclose(file);
+    go_close(l);
+    puts("alive");
+}
+
+TEST(sendfile_and_splice_without_sigpipe)
+{
+    struct test_result r = test_run_child("sends_to_nobody", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "alive\n");
 }
 
 TEST(sendfile_and_splice)
