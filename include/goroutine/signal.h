@@ -21,7 +21,7 @@ extern "C" {
 int go_signal_notify(go_chan(int) c, int signo, ...);
 
 /* c gets no more signals; its reference is given back. Signals that nobody listens to any more do what they did before. Returns 0,
- * or -ENOENT if c did not listen. Never parks; from any thread. */
+ * or -ENOENT if c did not listen. Never parks, but yields while one that came before is on its way to c; from any thread. */
 int go_signal_stop(go_chan(int) c);
 
 #ifdef __cplusplus

@@ -10,6 +10,10 @@
 // The way. The handler counts the signal and writes to an eventfd, as is allowed, and then calls the handler that was there before.
 // A goroutine of the library waits for the eventfd, as others for theirs, and sends to the channels without waiting. It is there
 // while anybody listens; so a program that waits for signals only is not taken for a deadlock, and one that has stopped listening is.
+//
+// The nasty race. That goroutine has found a listener, and before it sends, go_signal_stop is called for it: after which nothing may come.
+// It cannot send under the lock. So it says whom it sends to, and go_signal_stop waits until it is somebody else.
+#include <goroutine/go.h>
 #include <goroutine/io.h>
 #include <goroutine/signal.h>
 
@@ -23,6 +27,7 @@
 #include "sched/section.h"
 
 #define SIGNALS 65
+#define PAUSE (10 * GO_MILLISECOND)
 
 struct listener {
     struct listener *next; /* under lock */
@@ -37,6 +42,7 @@ static struct {
     uint64_t numbers;       /* under lock */
     int listeners[SIGNALS]; /* under lock: of each signal */
     bool running;           /* under lock: the goroutine is there */
+    const struct go_channel *sending; /* under lock: which it is about to send to */
 } table = { .lock = LOCK_INIT(RANK_CHILD) };
 
 /* What the handler touches. */
@@ -65,7 +71,7 @@ static void on_signal(int signo, siginfo_t *info, void *context)
 
 /* --- the goroutine --- */
 
-/* The first listener to signo behind `number`, with a reference for the caller. */
+/* The first listener to signo behind `number`, with a reference for the caller, who is about to send to it. */
 static struct go_channel *next_listener(int signo, uint64_t *number)
 {
     struct go_channel *c = NULL;
@@ -77,6 +83,7 @@ static struct go_channel *next_listener(int signo, uint64_t *number)
             *number = l->number;
             break;
         }
+    table.sending = c;
     lock_release(&table.lock);
     section_leave(mp);
     return c;
@@ -112,7 +119,8 @@ static void forward(void *arg)
     uint64_t count;
     (void)arg;
     while (wanted()) {
-        go_read(load_relaxed(&wake_fd), &count, sizeof count);
+        if (go_read(load_relaxed(&wake_fd), &count, sizeof count) < 0)
+            go_sleep(PAUSE); /* no descriptor is left for epoll, say */
         for (int signo = 1; signo < SIGNALS; signo++)
             if (load_relaxed(&pending[signo]))
                 deliver(signo);
@@ -204,6 +212,7 @@ struct change {
     uint64_t mask[2];
     int error;
     bool last;
+    bool sending; /* a value may still be on its way */
 };
 
 static int open_wake_fd(void)
@@ -270,6 +279,7 @@ static void stop_listening(void *arg)
         if (listens(l, signo) && --table.listeners[signo] == 0)
             uninstall_locked(signo);
     change->last = l && !table.first;
+    change->sending = table.sending == change->c;
     lock_release(&table.lock);
     change->error = l ? 0 : -ENOENT;
     free(l);
@@ -306,11 +316,24 @@ GO_EXPORT int go_signal_notify(go_chan(int) c, int signo, ...)
     return change.error;
 }
 
+/* On a system stack. */
+static void look_at_sending(void *arg)
+{
+    struct change *change = arg;
+    lock_take(&table.lock);
+    change->sending = table.sending == change->c;
+    lock_release(&table.lock);
+}
+
 GO_EXPORT int go_signal_stop(go_chan(int) c)
 {
     struct change change = { .c = (struct go_channel *)c };
     if (apply(stop_listening, &change) < 0)
         return change.error;
+    while (change.sending) {
+        go_yield();
+        apply(look_at_sending, &change);
+    }
     go_chan_unref_(change.c);
     if (change.last)
         wake_forwarder();

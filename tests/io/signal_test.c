@@ -229,6 +229,49 @@ TEST(beside_work)
     chan_unref(c);
 }
 
+#if HAVE_TSAN
+#define STOPS 100
+#else
+#define STOPS 1000
+#endif
+
+/* What has been stopped gets nothing more, also if a signal is on its way to it just then. */
+TEST(nothing_comes_after_stop)
+{
+    enum { N = 8 };
+    chan(int) first = chan_make(int, 4), c[N];
+    int signo, late = 0;
+    CHECK_EQ(go_signal_notify(first, SIGUSR1, 0), 0);
+    for (int i = 0; i < STOPS; i++) {
+        size_t n[N];
+        for (int k = 0; k < 20; k++)
+            chan_unref(chan_make(int, 1)); /* our P earns that the next ones are biased to it: others send slowly to them */
+        for (int k = 0; k < N; k++) {
+            c[k] = chan_make(int, 4);
+            CHECK_EQ(go_signal_notify(c[k], SIGUSR1, 0), 0);
+        }
+        raise(SIGUSR1);
+        for (int k = 0; chan_len(first) == 0; k++)
+            if (k > 20000)
+                go_yield();
+        /* Now it is on its way through the others: we meet it. */
+        for (int k = N - 1; k >= 0; k--) {
+            CHECK_EQ(go_signal_stop(c[k]), 0);
+            n[k] = chan_len(c[k]);
+        }
+        raise(SIGUSR1);
+        chan_recv(first, &signo);
+        chan_recv(first, &signo); /* and now it is through */
+        for (int k = 0; k < N; k++) {
+            late += chan_len(c[k]) != n[k];
+            chan_unref(c[k]);
+        }
+    }
+    CHECK_EQ(late, 0);
+    CHECK_EQ(go_signal_stop(first), 0);
+    chan_unref(first);
+}
+
 /* While somebody listens, nobody is deadlocked; a notified SIGQUIT prints nothing and ends nothing. */
 CHILD(waits_for_quit)
 {
