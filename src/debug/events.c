@@ -89,8 +89,11 @@ cold void hook_launch(struct m *mp, struct g *gp)
     struct proc_events *e = events_of(mp);
     if (!e || !tracing(e))
         return;
-    e->births[e->next_birth++ & e->birth_mask] =
-        (struct birth){ gp->id, gp->site, gp->start.fn, gp->name };
+    struct birth *b = &e->births[e->next_birth++ & e->birth_mask];
+    b->id = gp->id;
+    b->site = gp->site;
+    b->fn = gp->start.fn;
+    name_copy(b->name, gp->name);
     put(e, gp->id, EVENT_LAUNCH, 0);
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/atomic.h"
 #include "base/compiler.h"
+#include "debug/text.h"
 
 struct go_site;
 
@@ -32,8 +33,10 @@ struct birth {
     uint64_t id;
     const struct go_site *site;
     void (*fn)(void);
-    const char *name;
+    char name[NAME_MOST]; /* the pointer is good as long as the goroutine lives only */
+    uint64_t unused;
 };
+_Static_assert(sizeof(struct birth) % 16 == 0, "copies lie one after another in an arena");
 
 struct proc_events {
     _Atomic uint64_t parks[GO_STATS_WAITS];

@@ -26,21 +26,36 @@ struct check {
     bool moving;
 };
 
+static bool joins(const struct group *a, const struct group *b)
+{
+    return a->site == b->site && a->status == b->status && a->reason == b->reason && strcmp(a->name, b->name) == 0;
+}
+
+static uint64_t bucket_of(const struct group *g)
+{
+    uint64_t hash = (uintptr_t)g->site ^ (uint64_t)g->reason << 8 ^ g->status;
+    for (const char *at = g->name; *at; at++)
+        hash = (hash ^ (unsigned char)*at) * 0x9e3779b97f4a7c15u;
+    return hash * 0x9e3779b97f4a7c15u >> 32;
+}
+
 /* Groups of one launching statement and one reason become one; each keeps the frames of its first. */
 static void join(struct listing *l)
 {
-    for (struct group *g = l->groups; g; g = g->next) {
-        struct group **at = &g->next;
-        while (*at) {
-            struct group *h = *at;
-            if (h->site != g->site || h->status != g->status || h->reason != g->reason ||
-                strcmp(h->name, g->name) != 0) {
-                at = &h->next;
-                continue;
-            }
-            g->count += h->count;
-            *at = h->next;
+    struct group **at = &l->groups;
+    memset(l->base_buckets, 0, sizeof l->base_buckets); /* what they were for is done */
+    for (struct group *g; (g = *at) != NULL;) {
+        struct group **bucket = &l->base_buckets[bucket_of(g) % GROUP_BUCKETS], *h = *bucket;
+        while (h && !joins(h, g))
+            h = h->base_chain;
+        if (h) {
+            h->count += g->count;
+            *at = g->next;
+            continue;
         }
+        g->base_chain = *bucket;
+        *bucket = g;
+        at = &g->next;
     }
 }
 
@@ -121,7 +136,7 @@ GO_EXPORT int go_leak_check(void)
 
 static void at_exit(void)
 {
-    if (!load_relaxed(&sched.dying))
+    if (!load_relaxed(&sched.dying) && !load_relaxed(&sched.forked))
         leak_check("leak check at exit");
 }
 

@@ -138,23 +138,17 @@ static void send_file(int fd, int file, const char *type)
 {
     struct out head;
     char buffer[8192];
-    long size = SYSCALL3(SYS_lseek, file, 0, 2 /* SEEK_END */);
-    int memory = (int)SYSCALL2(SYS_memfd_create, "head", 1);
-    out_open(&head, memory);
+    long size = SYSCALL3(SYS_lseek, file, 0, 2 /* SEEK_END */), n;
+    out_open(&head, -1); /* of which only the buffer is used: it holds it all */
     out_f(&head, "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %lu\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n",
           type, (uint64_t)size);
-    out_flush(&head);
-    for (int i = 0; i < 2; i++) {
-        int from = i == 0 ? memory : file;
-        for (long at = 0;;) {
-            /* A file in memory: reading it blocks nobody. */
-            long n = SYSCALL4(SYS_pread64, from, buffer, sizeof buffer, at);
-            if (n <= 0 || go_write(fd, buffer, (size_t)n) < 0)
-                break;
-            at += n;
-        }
+    go_fd_deadline(fd, 0, go_now() + PATIENCE);
+    ssize_t r = go_write(fd, head.buffer, head.used);
+    /* A file in memory: reading it blocks nobody. */
+    for (long at = 0; r >= 0 && (n = SYSCALL4(SYS_pread64, file, buffer, sizeof buffer, at)) > 0; at += n) {
+        go_fd_deadline(fd, 0, go_now() + PATIENCE); /* for each part */
+        r = go_write(fd, buffer, (size_t)n);
     }
-    SYSCALL1(SYS_close, memory);
 }
 
 static bool is(const char *path, const char *name)

@@ -13,12 +13,14 @@
 #include "sched/sched.h"
 
 _Atomic bool debug_pending;
-static _Atomic bool quit;
 
 static void on_quit(int signo)
 {
-    (void)signo;
-    store_relaxed(&quit, true);
+    if (load_relaxed(&sched.forked)) { /* no sysmon is there: as if there had been no handler, once this one returns */
+        signal(signo, SIG_DFL);
+        raise(signo);
+        return;
+    }
     store_release(&debug_pending, true); /* pairs with the acquire in sysmon */
     sysmon_hurry();
 }
@@ -42,6 +44,5 @@ void debug_start(void)
 
 void debug_work(void)
 {
-    if (load_relaxed(&quit))
-        fatal_quit();
+    fatal_quit();
 }

@@ -182,8 +182,8 @@ static void maps_line(struct symbols *s, const char *line, const char *end)
     if (line == end || !executable)
         return;
     r.module = module_named(s, line, (size_t)(end - line));
-    struct region *to = arena_get(&s->arena, sizeof r);
-    if (!r.module || !to)
+    struct region *to = r.module ? arena_get(&s->arena, sizeof r) : NULL;
+    if (!to)
         return;
     *to = r;
     s->region_count++;
@@ -446,8 +446,8 @@ static const char *table_entry(struct reader *r, const struct line_unit *u, uint
     } format[8];
     uint64_t n = get(r, 1);
     const char *found = NULL;
-    if (n > array_length(format))
-        r->bad = true;
+    if (n == 0 || n > array_length(format))
+        r->bad = true; /* entries of nothing could be any number */
     for (uint64_t i = 0; i < n && !r->bad; i++) {
         format[i].content = get_uleb(r);
         format[i].form = get_uleb(r);

@@ -16,16 +16,11 @@ void out_open(struct out *o, int fd)
     o->fd = fd;
     o->error = 0;
     o->used = 0;
-    o->sink = NULL;
 }
 
 void out_flush(struct out *o)
 {
     size_t done = 0;
-    if (o->sink) {
-        o->sink(o->sink_arg, o->buffer, o->used);
-        done = o->used;
-    }
     while (done < o->used && !o->error) {
         struct sigpipe_guard guard;
         sigpipe_hold(&guard);
@@ -128,6 +123,18 @@ void out_f(struct out *o, const char *format, ...)
         }
     }
     va_end(args);
+}
+
+void name_copy(char to[NAME_MOST], const char *name)
+{
+    size_t n = name ? strnlen(name, NAME_MOST) : 0;
+    if (n == NAME_MOST)
+        do
+            n--;
+        while (n > 0 && ((unsigned char)name[n] & 0xc0) == 0x80);
+    memset(to, 0, NAME_MOST);
+    if (n > 0)
+        memcpy(to, name, n);
 }
 
 void out_escaped(struct out *o, const char *text)

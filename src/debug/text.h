@@ -10,11 +10,9 @@
 /* --- text --- */
 
 struct out {
-    int fd;           /* -1: none, all goes to `sink` */
+    int fd;
     int error;        /* the first one that write(2) gave, negative */
     size_t used;
-    void (*sink)(void *, const char *, size_t);
-    void *sink_arg;
     char buffer[4096];
 };
 
@@ -28,7 +26,11 @@ void out_flush(struct out *o);
 /* %s %d %u %lu (64 bits) %lx (64 bits, with 0x) %% and nothing else. */
 void out_f(struct out *o, const char *format, ...);
 
-/* Text as part of a JSON string, or, if html, of a page. */
+/* A goroutine's name as it is kept beyond its life: cut at the end of a character of UTF-8, and zeros behind. NULL: none. */
+#define NAME_MOST 48
+void name_copy(char to[NAME_MOST], const char *name);
+
+/* Text as part of a JSON string. */
 void out_escaped(struct out *o, const char *text);
 
 /* --- memory --- */

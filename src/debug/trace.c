@@ -108,7 +108,7 @@ struct person {
     uint64_t id;
     const struct go_site *site;
     void (*fn)(void);
-    char name[48];
+    char name[NAME_MOST];
     bool known;
     /* Woken or launched, and has not run since: */
     uint64_t ready_at;
@@ -153,16 +153,12 @@ static void copy_g(struct g *gp, void *arg)
     struct trace *t = arg;
     if (load_relaxed(&gp->status) == G_DEAD || gp->id == 0)
         return;
-    struct birth *b = arena_get(&t->arena, sizeof *b + 48);
+    struct birth *b = arena_get(&t->arena, sizeof *b); /* they lie one after another: its size is a multiple of 16 */
     if (!b)
         return;
-    *b = (struct birth){ .id = gp->id, .site = gp->site };
-    if (gp->name) {
-        char *name = (char *)(b + 1);
-        memcpy(name, gp->name, strnlen(gp->name, 47));
-        b->name = name;
-    }
-    /* They lie one after another; see know_people. */
+    b->id = gp->id;
+    b->site = gp->site;
+    name_copy(b->name, gp->name);
     t->procs[t->proc_count].birth_count++;
 }
 
@@ -171,7 +167,8 @@ static void copy_all(struct m *mp, void *arg)
 {
     (void)mp;
     struct trace *t = arg;
-    uint64_t stopped = load_relaxed(&stop_ticks);
+    /* While it is on that may be the late word of a stop before. */
+    uint64_t stopped = load_relaxed(&debug_hooks) & HOOK_TRACE ? 0 : load_relaxed(&stop_ticks);
     t->to_time = os_now();
     t->to = arch_ticks();
     t->from = load_relaxed(&start_ticks);
@@ -218,19 +215,15 @@ static void know(struct trace *t, const struct birth *b)
         p->fn = b->fn;
         symbols_add(&t->symbols, (uintptr_t)b->fn);
     }
-    if (b->name && !p->name[0])
-        memcpy(p->name, b->name, strnlen(b->name, sizeof p->name - 1));
+    if (b->name[0] && !p->name[0])
+        memcpy(p->name, b->name, sizeof p->name);
 }
 
 static void know_people(struct trace *t)
 {
-    for (uint32_t i = 0; i < t->proc_count; i++)
+    for (uint32_t i = 0; i <= t->proc_count; i++) /* the last are those alive */
         for (uint64_t j = 0; j < t->procs[i].birth_count; j++)
             know(t, &t->procs[i].births[j]);
-    const struct copy *alive = &t->procs[t->proc_count];
-    const char *at = (const char *)alive->births;
-    for (uint64_t j = 0; j < alive->birth_count; j++, at += (sizeof(struct birth) + 48 + 15) & ~(size_t)15)
-        know(t, (const struct birth *)(const void *)at);
     symbols_resolve(&t->symbols);
 }
 
@@ -502,7 +495,7 @@ void trace_at_end(bool stopped)
 
 static void at_exit(void)
 {
-    if (!load_relaxed(&sched.dying))
+    if (!load_relaxed(&sched.dying) && !load_relaxed(&sched.forked))
         trace_at_end(false);
 }
 

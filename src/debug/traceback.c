@@ -24,6 +24,7 @@
 #include <string.h>
 
 #include "arch/arch.h"
+#include "base/options.h"
 #include "debug/start.h"
 #include "sched/fatal.h"
 #include "sched/sched.h"
@@ -65,6 +66,16 @@ static bool alike(const struct group *g, const struct group *key, const struct f
                            !memcmp(g->pc, f->pc, f->count * sizeof f->pc[0]));
 }
 
+/* Of what alike compares besides the frames. */
+static uint64_t hash_of(const struct group *key)
+{
+    uint64_t hash = mix(mix((uintptr_t)key->site, (uintptr_t)key->fn), key->reason);
+    hash = mix(hash, (uint64_t)key->blocking << 16 | (uint64_t)key->status << 8 | key->flags);
+    for (const char *at = key->name; *at; at++)
+        hash = mix(hash, (unsigned char)*at);
+    return hash;
+}
+
 static struct group *group_new(struct listing *l, const struct group *key, const struct frames *f)
 {
     struct group *g = arena_get(&l->arena, sizeof *g);
@@ -78,6 +89,8 @@ static struct group *group_new(struct listing *l, const struct group *key, const
     g->elided = f->elided;
     g->chain = l->buckets[g->hash % GROUP_BUCKETS];
     l->buckets[g->hash % GROUP_BUCKETS] = g;
+    g->base_chain = l->base_buckets[g->base_hash % GROUP_BUCKETS];
+    l->base_buckets[g->base_hash % GROUP_BUCKETS] = g;
     *l->last = g;
     l->last = &g->next;
     return g;
@@ -97,10 +110,7 @@ READS_OTHERS static void describe(struct group *key, struct g *gp, uint8_t statu
         key->reason = gp->wait_reason;
     if (status == G_NEW)
         key->fn = gp->start.fn;
-    if (gp->name) {
-        size_t n = strnlen(gp->name, NAME_MOST - 1);
-        memcpy(key->name, gp->name, n);
-    }
+    name_copy(key->name, gp->name);
 }
 
 static void add_id(struct group *g, uint64_t id, uint64_t creator, int64_t since)
@@ -138,7 +148,6 @@ READS_OTHERS static noinline void list_one(struct g *gp, void *arg)
     held = held && load_acquire(&gp->run.on_cpu) == 0;
     void *sp = held ? gp->run.sp : NULL;
     held = sp && load_acquire(&gp->status) == status; /* where the world has not stopped, it may be an argument by now */
-    uint64_t hash = mix(mix((uintptr_t)key.site, key.reason), (uint64_t)key.status << 8 | key.flags);
     bool walk = l->unwound < UNWIND_MOST;
     if (held && walk) {
         unwind_parked(&f, sp);
@@ -154,20 +163,18 @@ READS_OTHERS static noinline void list_one(struct g *gp, void *arg)
         key.unknown = !mp || !unwind_running(&f, gp, tid);
         if (key.unknown)
             f.count = f.elided = 0;
-        hash = mix(hash, G_RUNNING);
     }
-    if (walk)
-        for (uint32_t i = 0; i < f.count; i++)
-            hash = mix(hash, f.pc[i]);
-    key.hash = hash;
+    key.hash = key.base_hash = hash_of(&key);
+    for (uint32_t i = 0; i < f.count; i++)
+        key.hash = mix(key.hash, f.pc[i]);
     struct group *g;
     if (walk || !held) {
-        for (g = l->buckets[hash % GROUP_BUCKETS]; g; g = g->chain)
-            if (g->hash == hash && alike(g, &key, &f, true))
+        for (g = l->buckets[key.hash % GROUP_BUCKETS]; g; g = g->chain)
+            if (g->hash == key.hash && alike(g, &key, &f, true))
                 break;
     } else {
-        for (g = l->groups; g; g = g->next)
-            if (alike(g, &key, NULL, false))
+        for (g = l->base_buckets[key.base_hash % GROUP_BUCKETS]; g; g = g->base_chain)
+            if (g->base_hash == key.base_hash && alike(g, &key, NULL, false))
                 break;
     }
     if (!g)
@@ -275,7 +282,7 @@ static void fold_again(struct listing *l, struct symbols *s)
         struct group *h;
         next = g->next;
         g->next = NULL;
-        g->hash = mix((uintptr_t)g->site, g->reason);
+        g->hash = g->base_hash;
         for (uint32_t i = g->first; i < g->end; i++)
             g->hash = mix(g->hash, frame_key(s, g, i));
         for (h = l->buckets[g->hash % GROUP_BUCKETS]; h; h = h->chain)
@@ -463,30 +470,36 @@ static void close_report(struct report *r)
     symbols_close(&r->symbols);
 }
 
-/* The process is dying. */
-void traceback_write(int fd, bool all)
+static void stop_for_good(struct m *mp)
+{
+    int64_t until = os_now() + PATIENCE_DYING;
+    while (!world_try() && os_now() < until)
+        os_thread_yield();
+    world_stop(mp, PATIENCE_DYING);
+}
+
+void traceback_at_end(bool all)
 {
     static struct report report; /* one process dies but once, and its stack may be short */
     struct report *r = &report;
     struct m *mp = m_self();
     struct g *self = shown_caller(mp);
+    bool wanted = options.traceback != TRACEBACK_NONE;
     store_relaxed(&mp->in, mp != &m_stranger); /* others keep off our P */
-    out_open(&r->out, fd);
-    if (!symbols_open(&r->symbols) || !listing_open(&r->listing)) {
+    out_open(&r->out, 2);
+    if (wanted && (!symbols_open(&r->symbols) || !listing_open(&r->listing))) {
         out_str(&r->out, "(no memory for a traceback)\n");
-        out_flush(&r->out);
-        return;
+        wanted = false;
     }
-    if (self) {
+    if (wanted && self) {
         unwind_self(&r->self);
         write_self(&r->out, &r->symbols, self, &r->self);
         out_flush(&r->out);
     }
-    if (all || !self) {
-        int64_t until = os_now() + PATIENCE_DYING;
-        while (!world_try() && os_now() < until)
-            os_thread_yield();
-        world_stop(mp, PATIENCE_DYING);
+    all = wanted && (all || !self);
+    if (all || options.trace_file[0])
+        stop_for_good(mp);
+    if (all) {
         r->listing.leave_out = self;
         listing_take(&r->listing);
         listing_write(&r->out, &r->symbols, &r->listing);

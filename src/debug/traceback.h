@@ -10,13 +10,13 @@ struct g;
 struct go_site;
 
 #define FOLD 10        /* from so many alike on there is one entry */
-#define NAME_MOST 48
 
 /* Goroutines that are alike in all that is shown but their numbers. */
 struct group {
     struct group *chain;  /* same hash */
     struct group *next;   /* all of them, as found */
-    uint64_t hash;
+    struct group *base_chain; /* same base_hash */
+    uint64_t hash, base_hash; /* with the frames, and without */
     uint64_t count;
     uint64_t ids[FOLD];       /* of the lowest so many, rising; what follows goes with them */
     uint64_t creators[FOLD];
@@ -38,8 +38,7 @@ struct group {
 struct listing {
     struct arena arena;
     struct group *groups, **last;
-    struct group *buckets[GROUP_BUCKETS];
-    uint64_t count;      /* goroutines in it */
+    struct group *buckets[GROUP_BUCKETS], *base_buckets[GROUP_BUCKETS];
     uint64_t unwound;
     uint64_t full;       /* goroutines that found no room */
     const struct g *leave_out;

@@ -32,7 +32,6 @@
 struct walk {
     struct frames *f;
     bool skip;          /* until the frame of arch_unwind_from */
-    uint32_t next;      /* where in the bottom ring the next one goes */
     uint32_t total;
 };
 

@@ -57,10 +57,9 @@ static void report(void *arg)
         n = (int)sizeof text - 2;
     text[n++] = '\n';
     os_write(2, text, (size_t)n);
-    if (options.traceback != TRACEBACK_NONE) {
+    if (options.traceback != TRACEBACK_NONE)
         os_write(2, "\n", 1);
-        traceback_write(2, !options.traceback_given || options.traceback != TRACEBACK_SINGLE);
-    }
+    traceback_at_end(!options.traceback_given || options.traceback != TRACEBACK_SINGLE);
     die();
 }
 
@@ -95,8 +94,7 @@ _Noreturn void fatal_quit(void)
     static const char text[] = "SIGQUIT: quit\n\n";
     become_reporter();
     os_write(2, text, sizeof text - 1);
-    if (options.traceback != TRACEBACK_NONE)
-        traceback_write(2, true);
+    traceback_at_end(true);
     die();
 }
 

@@ -27,4 +27,4 @@ extern void (*quit_handler)(int);
 _Noreturn void fatal_forked(void);
 
 /* src/debug supplies this: the goroutines, the caller's first; only that one if !all. On a system stack. */
-void traceback_write(int fd, bool all);
+void traceback_at_end(bool all);

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include <goroutine.h>
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "test.h"
 
@@ -78,9 +82,58 @@ TEST(leak_at_exit)
     CHECK_STR(r.output, "");
 }
 
+#define PERSONS 10000
+
+CHILD(leaks_persons)
+{
+    static char names[PERSONS][8];
+    go_statistics s;
+    for (int i = 0; i < PERSONS; i++) {
+        snprintf(names[i], sizeof names[i], "p%05d", i);
+        go_with(((go_options){ .name = names[i], .stack_size = 4096 }), stuck, i);
+    }
+    do {
+        go_sleep(GO_MILLISECOND);
+        go_stats(&s);
+    } while (s.waiting < PERSONS);
+    CHECK_EQ(go_leak_check(), PERSONS);
+}
+
+/* Nobody is like another; comparing each with all others would take very long. */
+TEST(leak_of_many_names)
+{
+    if (HAVE_ASAN || HAVE_TSAN || test_emulated())
+        SKIP("so many goroutines take a while");
+    struct test_result r = test_run_child("leaks_persons", NULL);
+    CHECK_EQ(r.status, 0);
+    int n = 0;
+    for (const char *at = r.output; (at = strstr(at, "\n1 [sleep] \"p")); at++)
+        n++;
+    CHECK_EQ(n, PERSONS);
+}
+
 TEST(leak_checked)
 {
     struct test_result r = test_run_child("leaks_checked", NULL);
     CHECK_EQ(r.status, 0);
     check_report(r.output, "leak check: ");
+}
+
+CHILD(forks)
+{
+    int status = -1;
+    go_id();
+    pid_t pid = fork();
+    if (pid == 0)
+        exit(0);
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    CHECK_EQ(status, 0);
+}
+
+/* There are no goroutines to check in the child of a fork. */
+TEST(exit_of_a_forked_child)
+{
+    struct test_result r = test_run_child("forks", "GODEBUG=leakcheck=1", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "");
 }

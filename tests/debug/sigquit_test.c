@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "test.h"
@@ -91,4 +92,29 @@ TEST(sigquit_of_the_program)
     struct test_result r = test_run_child("has_own", NULL);
     CHECK_EQ(r.status, 0);
     CHECK_STR(r.output, "mine\n");
+}
+
+/* There is no sysmon in the child that could report. */
+CHILD(forked_child_quits)
+{
+    int status = 0;
+    go_id();
+    pid_t pid = fork();
+    if (pid == 0) {
+        raise(SIGQUIT);
+        _exit(3);
+    }
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    CHECK(WIFSIGNALED(status));
+    CHECK_EQ(WTERMSIG(status), SIGQUIT);
+}
+
+TEST(sigquit_of_a_forked_child)
+{
+#if HAVE_TSAN
+    SKIP("TSan keeps signals from the child of a fork");
+#endif
+    not_ignored();
+    struct test_result r = test_run_child("forked_child_quits", NULL);
+    CHECK_EQ(r.status, 0);
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "json.h"
@@ -146,6 +147,21 @@ TEST(dump_while_running)
     CHECK_EQ(go_trace_stop(), 0);
 }
 
+/* A name need not live longer than its goroutine. */
+TEST(name_gone)
+{
+    char *name = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(name != MAP_FAILED);
+    strcpy(name, "shadow");
+    CHECK_EQ(go_trace_start(0), 0);
+    work(1, name);
+    munmap(name, 4096);
+    const char *t = dump();
+    CHECK(is_json(t));
+    CHECK_EQ(count(t, "\"then\":\"ended\"", "\"name\":\"shadow "), 1);
+    CHECK_EQ(go_trace_stop(), 0);
+}
+
 static const char *file_text(const char *name)
 {
     FILE *file = fopen(name, "r");
@@ -168,24 +184,64 @@ CHILD(dies)
     go_fatal("the end");
 }
 
-TEST(from_the_environment)
+/* Runs the CHILD with GODEBUG=trace=FILE: what is in the file. */
+static const char *traced(const char *child, const char *traceback, struct test_result *r)
 {
     char setting[64] = "GODEBUG=trace=/tmp/goroutine-trace-XXXXXX";
     char *name = strstr(setting, "/tmp");
     int fd = mkstemp(name);
     REQUIRE(fd >= 0);
     close(fd);
-    struct test_result r = test_run_child("whole_run", setting, NULL);
+    *r = test_run_child(child, setting, traceback, NULL);
+    return file_text(name);
+}
+
+static void check_traced(const char *t)
+{
+    CHECK(is_json(t));
+    CHECK_EQ(count(t, "\"then\":\"ended\"", "\"name\":\"traced "), 3);
+}
+
+TEST(from_the_environment)
+{
+    struct test_result r;
+    check_traced(traced("whole_run", "GOTRACEBACK=", &r));
     CHECK_EQ(r.status, 0);
     CHECK_STR(r.output, "");
-    const char *t = file_text(name);
-    CHECK(is_json(t));
-    CHECK_EQ(count(t, "\"then\":\"ended\"", "\"name\":\"traced "), 3);
-    r = test_run_child("dies", setting, NULL);
+}
+
+/* However little is printed, the file is written. */
+TEST(fatal_error)
+{
+    struct test_result r;
+    check_traced(traced("dies", "GOTRACEBACK=", &r));
     CHECK_EQ(r.status, 2);
-    t = file_text(name);
-    CHECK(is_json(t));
-    CHECK_EQ(count(t, "\"then\":\"ended\"", "\"name\":\"traced "), 3);
+    check_traced(traced("dies", "GOTRACEBACK=single", &r));
+    CHECK_EQ(r.status, 2);
+    check_traced(traced("dies", "GOTRACEBACK=none", &r));
+    CHECK_EQ(r.status, 2);
+    CHECK_STR(r.output, "fatal error: the end\n");
+}
+
+CHILD(forks)
+{
+    int ends[2];
+    char c;
+    work(3, "traced");
+    REQUIRE(pipe(ends) == 0);
+    if (fork() == 0) {
+        close(ends[1]);
+        exit(read(ends[0], &c, 1) != 0); /* when the parent has ended */
+    }
+}
+
+/* The child of a fork leaves its parent's file alone. */
+TEST(forked_child)
+{
+    struct test_result r;
+    check_traced(traced("forks", "GOTRACEBACK=", &r));
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "");
 }
 
 TEST(bad_file)

@@ -302,6 +302,63 @@ TEST(while_others_go_on)
         go_sleep(GO_MILLISECOND);
 }
 
+static void waits_for_its_end(chan(int) end, go_waitgroup *gone)
+{
+    chan_recv(end, NULL);
+    go_waitgroup_done(gone);
+}
+
+/* Of a long name the beginning is shown, and no half of a character. */
+TEST(long_name)
+{
+    static const char name[] = "0123456789012345678901234567890123456789012345\u00e9 and more";
+    go_waitgroup gone = { 0 };
+    chan(int) end = chan_make(int, 0);
+    go_waitgroup_add(&gone, 1);
+    go_with(((go_options){ .name = name }), waits_for_its_end, end, &gone);
+    CHECK_CONTAINS(traceback(), "\"0123456789012345678901234567890123456789012345\"");
+    chan_close(end);
+    go_waitgroup_wait(&gone);
+    chan_unref(end);
+}
+
+#define PERSONS (HAVE_ASAN || HAVE_TSAN ? 500 : 40000) /* those take long for each */
+
+static void person(go_waitgroup *there, chan(int) end, go_waitgroup *gone)
+{
+    go_waitgroup_done(there);
+    chan_recv(end, NULL);
+    go_waitgroup_done(gone);
+}
+
+/* Nobody is like another. A list in which each is compared with all others would take the whole of the program's time. */
+TEST(many_names)
+{
+    static char names[PERSONS][8];
+    char line[1024];
+    int persons = test_emulated() ? 500 : PERSONS, listed = 0;
+    go_waitgroup there = { 0 }, gone = { 0 };
+    chan(int) end = chan_make(int, 0);
+    go_waitgroup_add(&there, persons);
+    go_waitgroup_add(&gone, persons);
+    for (int i = 0; i < persons; i++) {
+        snprintf(names[i], sizeof names[i], "p%05d", i);
+        go_with(((go_options){ .name = names[i], .stack_size = 4096 }), person, &there, end, &gone);
+    }
+    go_waitgroup_wait(&there);
+    FILE *file = tmpfile();
+    REQUIRE(file);
+    CHECK_EQ(go_traceback(fileno(file)), 0);
+    rewind(file);
+    while (fgets(line, sizeof line, file))
+        listed += strstr(line, "]: \"p") != NULL;
+    fclose(file);
+    CHECK_EQ(listed, persons);
+    chan_close(end);
+    go_waitgroup_wait(&gone);
+    chan_unref(end);
+}
+
 TEST(bad_descriptor)
 {
     CHECK_EQ(go_traceback(-1), -9); /* EBADF */
