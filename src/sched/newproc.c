@@ -200,7 +200,7 @@ static always_inline void launch_in_section(struct m *mp, const struct go_launch
     if (!plain && unlikely(launch->scope != NULL))
         gp->scope = launch->scope;
     if (!plain && unlikely(gp->scope != NULL))
-        scope_count_in(gp->scope, "go");
+        scope_count_in(mp->cur, gp->scope, "go");
 
     if (likely(word_bytes == 0))
         copy_registers(&gp->start.args.regs, regs, site);

@@ -29,7 +29,16 @@
 // it: if it belongs to a later wait, so does the ticket by now, and the claim fails.
 //
 // The tree has one lock for the whole process. It is taken to open, to close and to cancel, by the last one that
-// leaves a scope if somebody waits in close, and by nobody else; launches and ends use the counter and the lock of their scope.
+// leaves a scope if somebody waits in close, and by who launches across the tree; all other launches and ends use the counter and the
+// lock of their scope.
+//
+// "Nobody is inside"
+//
+// Close goes through the tree and reads one counter after the other, and that is no snapshot: what has been read as 0 must stay 0. Who
+// is inside the tree could spoil that by launching into a scope already seen, and ending before his own is read: into one above, or
+// beside. So that takes the tree's lock, and waits for the end of the walk; it is what few do. Into the scope that one is in nothing
+// needs to be done, for a scope that was read as 0 has nobody inside. Nor into a child of that, for scopes are read before their
+// children: if the launcher has been seen to have gone, so is what he launched.
 #include "sched/scope.h"
 
 #include "sched/fatal.h"
@@ -49,11 +58,20 @@ int scope_cause_armed(struct g *gp)
     return load_relaxed(&gp->run.shield) > 0 ? 0 : load_acquire(&gp->scope->cause);
 }
 
-void scope_count_in(struct go_scope *s, const char *what)
+/* "Nobody is inside" */
+void scope_count_in(struct g *gp, struct go_scope *s, const char *what)
 {
-    if (unlikely(!load_relaxed(&s->open)))
+    struct go_scope *own = gp->scope;
+    bool across = own && own != s && own != load_relaxed(&s->parent);
+    if (unlikely(across))
+        lock_take(&scopes.lock);
+    bool open = load_relaxed(&s->open);
+    if (likely(open))
+        atomic_fetch_add_explicit(&s->inside, 1, memory_order_relaxed);
+    if (unlikely(across))
+        lock_release(&scopes.lock);
+    if (unlikely(!open))
         fatal("%s: the scope is closed", what);
-    atomic_fetch_add_explicit(&s->inside, 1, memory_order_relaxed);
 }
 
 void scope_join(struct g *gp)
@@ -88,7 +106,7 @@ static struct go_scope *walk(struct go_scope *top, struct go_scope *s)
     if (s->children)
         return s->children;
     while (s != top && !s->next)
-        s = s->parent;
+        s = load_relaxed(&s->parent);
     return s == top ? NULL : s->next;
 }
 
@@ -107,7 +125,7 @@ noinline void scope_wake_closers(struct m *mp, struct go_scope *s)
 {
     struct g *list = NULL;
     lock_take(&scopes.lock);
-    for (; s; s = s->parent)
+    for (; s; s = load_relaxed(&s->parent))
         if (s->closer && !scope_busy_locked(s) && wait_claim(s->closer, s->closer_ticket)) {
             s->closer->link = list;
             list = s->closer;

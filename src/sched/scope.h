@@ -22,7 +22,9 @@ struct go_scope {
 
     /* Under scopes.lock. */
     int result; /* what close will return */
-    struct go_scope *parent, *children, *next, *prev;
+    bool closing;
+    _Atomic(struct go_scope *) parent; /* read by those inside it, too */
+    struct go_scope *children, *next, *prev;
     struct g *closer; /* parked in close, with this ticket */
     uint64_t closer_ticket;
     bool armed; /* the deadline is set and has not come */
@@ -48,8 +50,9 @@ struct scope_entry {
 /* Why gp, which has just armed a wait, shall not wait: 0, -ECANCELED or -ETIMEDOUT. gp itself. */
 int scope_cause_armed(struct g *gp);
 
-/* A goroutine is about to be launched inside s. In a section. `what`: the caller, for the message. */
-void scope_count_in(struct go_scope *s, const char *what);
+/* A goroutine is about to be launched inside s, or the caller to enter it. In a section; gp->scope is where it is now. `what`: the
+ * caller, for the message. */
+void scope_count_in(struct g *gp, struct go_scope *s, const char *what);
 /* And has ended, or has left. */
 void scope_count_out(struct m *mp, struct go_scope *s);
 

@@ -34,7 +34,7 @@ static void check_open(struct go_scope *s, const char *what)
 /* Makes parent, which may be NULL, the one that s is a child of. scopes.lock held. */
 static void link_locked(struct go_scope *s, struct go_scope *parent)
 {
-    s->parent = parent;
+    store_relaxed(&s->parent, parent);
     s->prev = s->next = NULL;
     if (!parent)
         return;
@@ -46,21 +46,22 @@ static void link_locked(struct go_scope *s, struct go_scope *parent)
 
 static void unlink_locked(struct go_scope *s)
 {
+    struct go_scope *parent = load_relaxed(&s->parent);
     if (s->prev)
         s->prev->next = s->next;
-    else if (s->parent)
-        s->parent->children = s->next;
+    else if (parent)
+        parent->children = s->next;
     if (s->next)
         s->next->prev = s->prev;
 }
 
 /* The time is up for the uppermost of s and the scopes above it whose deadline has passed, also if nobody has noticed the timer yet:
- * what comes first, that or something else, does not depend on how busy the Ps are. Returns whom to make ready, as
+ * so whoever comes late, as busy as the Ps may be, finds what the clock says. Returns whom to make ready, as
  * scope_cancel_locked. scopes.lock held. */
 static struct g *notice_locked(struct go_scope *s)
 {
     struct go_scope *late = NULL;
-    for (; s; s = s->parent)
+    for (; s; s = load_relaxed(&s->parent))
         if (s->armed && os_now() >= s->due)
             late = s;
     return late ? scope_cancel_locked(late, -ETIMEDOUT, -ETIMEDOUT) : NULL;
@@ -79,7 +80,7 @@ GO_EXPORT go_scope *go_scope_open(void)
         system_stack_call(make, &s);
         lock_take(&scopes.lock);
     }
-    check(!s->members && load_relaxed(&s->inside) == 0 && !s->armed && !s->closer);
+    check(!s->members && load_relaxed(&s->inside) == 0 && !s->armed && !s->closing);
     s->children = NULL;
     struct g *list = notice_locked(parent);
     link_locked(s, parent);
@@ -99,7 +100,7 @@ static bool is_inside_locked(struct g *gp, struct go_scope *s)
     struct scope_entry *e = gp->run.entered;
     struct go_scope *in = gp->scope;
     for (;;) {
-        for (struct go_scope *t = in; t; t = t->parent)
+        for (struct go_scope *t = in; t; t = load_relaxed(&t->parent))
             if (t == s)
                 return true;
         if (!e)
@@ -130,13 +131,15 @@ GO_EXPORT int go_scope_close(go_scope *s)
     struct g *gp = mp->cur;
     check_open(s, "go_scope_close");
     lock_take(&scopes.lock);
-    bool busy = scope_busy_locked(s);
-    bool inside = busy && is_inside_locked(gp, s), twice = s->closer != NULL;
-    if (unlikely(inside || twice)) {
+    bool open = load_relaxed(&s->open), busy = scope_busy_locked(s);
+    bool inside = busy && is_inside_locked(gp, s);
+    if (unlikely(!open || inside || s->closing)) {
         lock_release(&scopes.lock);
-        fatal(inside ? "go_scope_close: the caller is inside the scope"
-                     : "go_scope_close: the scope is being closed already");
+        fatal("go_scope_close: %s", !open    ? "the scope is closed"
+                                    : inside ? "the caller is inside the scope"
+                                             : "the scope is being closed already");
     }
+    s->closing = true;
     if (busy)
         mp = wait_for_all_locked(mp, gp, s);
     struct g *list = notice_locked(s);
@@ -144,15 +147,16 @@ GO_EXPORT int go_scope_close(go_scope *s)
     s->armed = false;
     timer_cancel(&s->deadline);
     unlink_locked(s);
+    struct go_scope *above = load_relaxed(&s->parent);
     /* Scopes that were opened inside and not closed live on, below the one above. */
     while (s->children) {
         struct go_scope *child = s->children;
         s->children = child->next;
-        link_locked(child, s->parent);
+        link_locked(child, above);
     }
-    struct go_scope *above = s->parent;
-    s->parent = NULL;
+    store_relaxed(&s->parent, NULL);
     store_relaxed(&s->open, false);
+    s->closing = false;
     s->next = scopes.free;
     scopes.free = s;
     lock_release(&scopes.lock);
@@ -271,7 +275,7 @@ GO_EXPORT void go_scope_enter(go_scope *s)
     e->outer_entry = gp->run.entered;
     if (gp->scope)
         scope_part(gp);
-    scope_count_in(s, "go_scope_enter");
+    scope_count_in(gp, s, "go_scope_enter");
     g_untidy(gp);
     gp->run.entered = e;
     gp->scope = s;

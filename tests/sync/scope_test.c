@@ -846,6 +846,116 @@ TEST(closed_while_the_last_one_leaves)
     }
 }
 
+/*
+ * One goroutine at a time is inside, now in the scope that close sees first and now in the one that it sees last: each launches the
+ * next one beside it and ends. Close is not to miss them.
+ */
+struct relay {
+    go_scope *first, *last;
+    int begun, ended;
+};
+
+static void runs_on(struct relay *r, int left)
+{
+    if (left > 0)
+        go_scope_go(left % 2 ? r->first : r->last, runs_on, r, left - 1);
+    add(left > 0 ? &r->begun : &r->ended, 1);
+}
+
+static void spin_until(int *n, int value)
+{
+    for (int i = 1; get(n) < value; i++)
+        if (i % 10000 == 0)
+            sched_yield();
+}
+
+/* On the nth of these processors, if there are so many. */
+static void stay_on(const cpu_set_t *all, int n)
+{
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, all) && n-- == 0)
+            CPU_SET(cpu, &one);
+    sched_setaffinity(0, sizeof one, &one);
+}
+
+struct closer {
+    cpu_set_t all;
+    go_waitgroup done;
+    int known;
+};
+
+static void *closes_beside(void *arg)
+{
+    enum { BELOW = 100 };
+    go_scope *below[BELOW];
+    struct closer *c = arg;
+    stay_on(&c->all, 1);
+    go_count();
+    add(&c->known, 1);
+    go_time until = go_now() + 200 * GO_MILLISECOND;
+    for (int i = 0; i < 300 && go_now() < until; i++) {
+        struct relay r = { 0 };
+        go_scope *s = go_scope_open();
+        go_scope_enter(s);
+        for (int k = 0; k < BELOW; k++)
+            below[k] = go_scope_open();
+        go_scope_leave(s);
+        r.last = below[0], r.first = below[BELOW - 1];
+        go_scope_go(s, runs_on, &r, 50);
+        spin_until(&r.begun, 10);
+        CHECK_EQ(go_scope_close(s), 0);
+        CHECK_EQ(get(&r.ended), 1);
+        spin_until(&r.ended, 1);
+        for (int k = 0; k < BELOW; k++)
+            go_scope_close(below[k]);
+    }
+    go_waitgroup_done(&c->done);
+    return NULL;
+}
+
+CHILD(closed_by_a_thread)
+{
+    struct closer c = { 0 };
+    pthread_t thread;
+    sched_getaffinity(0, sizeof c.all, &c.all);
+    stay_on(&c.all, 0);
+    go_waitgroup_add(&c.done, 1);
+    REQUIRE(pthread_create(&thread, NULL, closes_beside, &c) == 0);
+    until(&c.known, 1);
+    go_waitgroup_wait(&c.done);
+    pthread_join(thread, NULL);
+}
+
+/* With one P, as nobody is woken then, they go on the fastest. */
+TEST(launched_beside_during_the_close)
+{
+    struct test_result r = test_run_child("closed_by_a_thread", "GOMAXPROCS=1", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "");
+}
+
+/* With one P: who waits in close has been let go, but does not run before the other one closes. */
+CHILD(close_beside_one_let_go)
+{
+    go_waitgroup done = { 0 };
+    go_scope *s = go_scope_open(), *other = go_scope_open();
+    go_scope_enter(s);
+    go_scope_go(other, closes, s, &done);
+    while (load_relaxed(&scopes.closers) == 0)
+        go_yield();
+    go_scope_leave(s);
+    go_scope_close(s);
+}
+
+TEST(closed_by_two)
+{
+    struct test_result r = test_run_child("close_beside_one_let_go", "GOMAXPROCS=1", "GODEBUG=preempt=0", NULL);
+    CHECK_EQ(r.status, 2);
+    CHECK_CONTAINS(r.output, "fatal error: go_scope_close: the scope is being closed already\n");
+}
+
 TEST(misuse_is_fatal)
 {
     static const struct {
