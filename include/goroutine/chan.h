@@ -141,6 +141,7 @@ struct go_channel;
 	__extension__({ \
 		GO_UNEVALUATED_BEGIN_ \
 		_Static_assert(__builtin_classify_type(*(*(c))((struct go_channel *)0)) < 12 || \
+				__builtin_classify_type(*(*(c))((struct go_channel *)0)) > 13 || \
 				__builtin_types_compatible_p(__typeof__((void)0, (__VA_ARGS__)), GO_ELEMENT_(c)), \
 			"the value is not of the channel's type"); \
 		GO_UNEVALUATED_END_ \

@@ -51,7 +51,8 @@ typedef struct go_sem {
 /*
  * A lock that one holds at a time; not the same one has to unlock it. Mostly whoever comes first gets it, but one that has
  * waited for a millisecond gets it next: nobody starves. Unlocking what is not locked is fatal. lock may park, and so
- * may unlock, to let others run; trylock never does; from any thread.
+ * may unlock, to let others run; trylock never does; from any thread. (Unlocking alone does not make a plain thread one that counts
+ * for the report of deadlocks, here and below.)
  */
 void go_mutex_lock(go_mutex *m);
 bool go_mutex_trylock(go_mutex *m); /* true if it was free and is now the caller's */
@@ -60,7 +61,7 @@ void go_mutex_unlock(go_mutex *m);
 /*
  * A lock that many readers or one writer hold. A writer that waits keeps new readers out, so a reader must not lock again
  * what it holds. Unlocking what is not locked in that way is fatal. rlock and lock may park, and so may
- * unlock, to let others run; from any thread.
+ * unlock and a trylock that fails, to let others run; from any thread.
  */
 void go_rwmutex_rlock(go_rwmutex *rw);
 bool go_rwmutex_tryrlock(go_rwmutex *rw);

@@ -74,10 +74,6 @@ static cold void revoke(struct go_channel *c, struct p *pp)
         lock_take(&pp->lock);
         bool still = load_relaxed(&c->bias) == pp;
         bool seized = still && p_seize(pp);
-        if (seized && load_relaxed(&c->bias) != pp) { /* given up by its owner in the meantime: chan_pin */
-            p_unseize(pp);
-            seized = still = false;
-        }
         if (seized) {
             pp->chan_luck -= LUCK_REVOKED;
             if (pp->chan_luck < LUCK_LEAST)
@@ -126,30 +122,12 @@ noinline void chan_leave_slow(struct m *mp, struct go_channel *c)
     if (c->last != pp) {
         c->last = pp;
         c->streak = 0;
-    } else if (unlikely(++c->streak >= STREAK) && pp && !(c->flags & CHAN_PINNED)) {
+    } else if (unlikely(++c->streak >= STREAK) && pp && !(c->kind & CHAN_PINNED)) {
         c->streak = 0;
         __tsan_release(c);
         store_relaxed(&c->bias, pp); /* read under the lock, or by whoever will revoke it */
     }
     lock_release(&c->lock);
-}
-
-void chan_pin(struct go_channel *c)
-{
-    struct m *mp = section_enter();
-    for (;;) {
-        mp = chan_enter(mp, c);
-        struct p *bias = load_relaxed(&c->bias);
-        if (bias == UNBIASED) {
-            c->flags |= CHAN_PINNED;
-            chan_leave(mp, c);
-            section_leave(mp);
-            return;
-        }
-        /* Our own. To give it up needs no more than being in the section; it may come back before the next round. */
-        __tsan_release(c);
-        store_release(&c->bias, UNBIASED); /* pairs with the acquire in chan_enter_slow */
-    }
 }
 
 /* --- memory --- */
@@ -275,13 +253,13 @@ static void chan_free(struct m *mp, struct go_channel *c)
     struct p *pp = mp->p;
     if (pp && load_relaxed(&c->bias) == pp && pp->chan_luck < LUCK_MOST)
         pp->chan_luck++;
-    if (likely(c->flags & CHAN_SMALL))
+    if (likely(c->kind & CHAN_SMALL))
         small_free(pp, c);
     else
         system_stack_call(free, c);
 }
 
-struct go_channel *chan_new(struct m *mp, size_t size, size_t capacity, unsigned flags)
+struct go_channel *chan_new(struct m *mp, size_t size, size_t capacity, unsigned kind)
 {
     size_t bytes;
     struct p *pp = mp->p;
@@ -292,7 +270,7 @@ struct go_channel *chan_new(struct m *mp, size_t size, size_t capacity, unsigned
     bytes += offsetof(struct go_channel, buffer);
     /* AddressSanitizer finds the use of freed channels only in what was malloc's. */
     if (bytes <= SMALL_BYTES && !HAVE_ASAN) {
-        flags |= CHAN_SMALL;
+        kind |= CHAN_SMALL;
         c = likely(pp != NULL) ? pp->chan_free : NULL;
         if (likely(c != NULL)) {
             pp->chan_free = *free_link(c);
@@ -304,7 +282,7 @@ struct go_channel *chan_new(struct m *mp, size_t size, size_t capacity, unsigned
         c = allocate_or_die((bytes + CACHE_LINE - 1) & ~(size_t)(CACHE_LINE - 1));
     }
     struct p *bias = UNBIASED;
-    if (likely(pp && !(flags & CHAN_PINNED))) {
+    if (likely(pp && !(kind & CHAN_PINNED))) {
         if (likely(pp->chan_luck >= 0))
             bias = pp;
         else
@@ -317,7 +295,8 @@ struct go_channel *chan_new(struct m *mp, size_t size, size_t capacity, unsigned
     c->capacity = (uint32_t)capacity;
     c->head = c->tail = 0;
     c->size = (uint32_t)size;
-    c->flags = (uint8_t)flags;
+    c->flags = 0;
+    c->kind = (uint8_t)kind;
     c->streak = 0;
     c->last = NULL;
     store_relaxed(&c->refs, 1);
@@ -379,13 +358,8 @@ GO_EXPORT void go_chan_unref_(struct go_channel *c)
 noinline struct m *chan_withdraw(struct m *mp, struct go_channel *c, struct waiter **queue,
                                  struct waiter *w)
 {
-    if (!load_acquire(&w->queued)) /* whoever claimed w has cleared it before the wake-up */
-        return mp;
     mp = chan_enter(mp, c);
-    if (load_relaxed(&w->queued)) {
-        queue_unlink(queue, w);
-        store_relaxed(&w->queued, false);
-    }
+    queue_unlink(queue, w);
     bool abandoned = unlikely(c->flags & CHAN_ORPHAN) && !c->recvq && !c->sendq;
     chan_leave(mp, c);
     if (abandoned)
@@ -534,13 +508,13 @@ GO_EXPORT int go_chan_close_(struct go_channel *c)
 GO_EXPORT size_t go_chan_len_(const struct go_channel *c)
 {
     thread_calls();
-    return c && !(c->flags & CHAN_TIMER) ? load_relaxed(&c->count) : 0;
+    return c && !(c->kind & CHAN_TIMER) ? load_relaxed(&c->count) : 0;
 }
 
 GO_EXPORT size_t go_chan_cap_(const struct go_channel *c)
 {
     thread_calls();
-    return c && !(c->flags & CHAN_TIMER) ? c->capacity : 0;
+    return c && !(c->kind & CHAN_TIMER) ? c->capacity : 0;
 }
 
 /* --- for timers and signals --- */

@@ -39,9 +39,12 @@ struct waiter {
 enum chan_flags {
     CHAN_CLOSED = 1 << 0,
     CHAN_ORPHAN = 1 << 1, /* no reference is left: the last waiter to leave frees it */
-    CHAN_PINNED = 1 << 2, /* never biased: used where no bias can be revoked */
-    CHAN_SMALL = 1 << 3,  /* constant: from the caches, not from malloc */
-    CHAN_TIMER = 1 << 4,  /* constant: a timer's; its one place is an implementation's matter: len and cap are 0 */
+};
+
+enum chan_kind {
+    CHAN_PINNED = 1 << 0, /* never biased: used where no bias can be revoked */
+    CHAN_SMALL = 1 << 1,  /* from the caches, not from malloc */
+    CHAN_TIMER = 1 << 2,  /* a timer's; its one place is an implementation's matter: len and cap are 0 */
 };
 
 /*
@@ -49,7 +52,7 @@ enum chan_flags {
  * line is all that an operation touches beside the value.
  */
 struct go_channel {
-    _Atomic(struct p *) bias; /* a P, or UNBIASED; see "Bias". From a P to UNBIASED: by its M in a section, or by who holds
+    _Atomic(struct p *) bias; /* a P, or UNBIASED; see "Bias". From a P to UNBIASED: by who holds
                                  that P's lock and has seized its M. From UNBIASED to a P: lock held, by its M */
     struct lock lock;
     struct waiter *recvq;     /* held: the first, NULL if there is none */
@@ -59,6 +62,7 @@ struct go_channel {
     uint32_t head, tail;      /* held: places to take from and to put to next */
     uint32_t size;            /* constant: bytes of a value */
     uint8_t flags;            /* held: enum chan_flags */
+    uint8_t kind;             /* constant: enum chan_kind */
     uint16_t streak;          /* lock held: uses in a row by `last` */
     struct p *last;           /* lock held */
 
@@ -248,13 +252,9 @@ static always_inline int chan_take(struct go_channel *c, void *out, struct g **w
 
 /* --- for select, timers, signals --- */
 
-/* A new channel with one reference, `flags` of CHAN_PINNED and CHAN_TIMER; NULL when the size overflows. In a section, on
+/* A new channel with one reference, `kind` of CHAN_PINNED and CHAN_TIMER; NULL when the size overflows. In a section, on
  * any stack. */
-struct go_channel *chan_new(struct m *mp, size_t size, size_t capacity, unsigned flags);
-
-/* From here on c is used under its lock only, by everybody: chan_try_put works where no bias can be revoked. Outside of a
- * section, no lock held. */
-void chan_pin(struct go_channel *c);
+struct go_channel *chan_new(struct m *mp, size_t size, size_t capacity, unsigned kind);
 
 /* Sends without waiting: 0, -EPIPE, -EAGAIN. In a section, mp->p may be NULL; no lock of RANK_CHAN or above held. c must be
  * CHAN_PINNED. */
@@ -263,7 +263,8 @@ int chan_try_put(struct m *mp, struct go_channel *c, const void *value);
 /* Drops what is in the buffer and returns how many it were. Same conditions; nobody may wait to send. */
 uint32_t chan_drain(struct m *mp, struct go_channel *c);
 
-/* The owner of w, which was queued on *queue of c, has been woken by something else. In a section; returns the M. */
+/* The owner of w, which is still queued on *queue of c, has been woken by something else: nobody can claim w any more. In a section;
+ * returns the M. */
 struct m *chan_withdraw(struct m *mp, struct go_channel *c, struct waiter **queue, struct waiter *w);
 
 /* Of c only t's reference and the caller's are left: t is stopped and gives its own back, if it still has it. time.c supplies this.

@@ -8,8 +8,7 @@
 //   - While it is set and the lock is free, less is available than the first waiter wants, or a release is on its way to
 //     the lock.
 //
-// A release adds and learns in the same step whether somebody waits; if nobody does it touches the semaphore no more,
-// and otherwise only while somebody is queued: so it may be freed by whoever acquires last.
+// A release adds and learns in the same step whether somebody waits; if nobody does it touches the semaphore no more.
 #include <goroutine/sync.h>
 
 #include "sched/fatal.h"

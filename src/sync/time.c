@@ -115,7 +115,7 @@ static void fire(struct m *mp, struct timer *timer)
     struct go_timer *t = container_of(timer, struct go_timer, timer);
     lock_take(&t->lock);
     int64_t now = os_now();
-    if (!t->armed || now < t->due) {
+    if (!t->armed || now < t->due || (t->period > 0 && !mp->p)) { /* or late by a life, by a thread that may set none */
         lock_release(&t->lock);
         return;
     }

@@ -20,7 +20,7 @@ static noinline void counted(go_waitgroup *wg, int n, uint64_t state)
         fatal("sync: negative WaitGroup counter");
     if (waiters != 0 && n > 0 && count == n)
         fatal("sync: WaitGroup misuse: Add called concurrently with Wait");
-    if (waiters == 0)
+    if (waiters == 0 || n == 0) /* an addition of 0 is nobody's end */
         return;
     /* They all wait for this, and nobody may add now: the word is ours. */
     if (unlikely(load_relaxed(state_of(wg)) != state))

@@ -881,6 +881,35 @@ TEST(changing_ps)
     go_maxprocs(old);
 }
 
+/* Who only looks takes no lock: ThreadSanitizer finds no race with what others do meanwhile. */
+static void looks(chan(int) c, bool *looking, bool *closed)
+{
+    for (bool over = false; !over;) {
+        over = __atomic_load_n(closed, __ATOMIC_RELAXED);
+        for (int i = 0; i < 100; i++) {
+            CHECK_EQ(chan_cap(c), 3);
+            CHECK_EQ(chan_len(c), 0);
+        }
+        __atomic_store_n(looking, true, __ATOMIC_RELAXED); /* this must not put the threads in order */
+        go_yield();
+    }
+    chan_unref(c);
+}
+
+TEST(looked_at_while_it_is_closed)
+{
+    static bool looking[20], closed[20];
+    for (int i = 0; i < 20; i++) {
+        chan(int) c = chan_make(int, 3);
+        go(looks, chan_ref(c), &looking[i], &closed[i]);
+        while (!__atomic_load_n(&looking[i], __ATOMIC_RELAXED))
+            go_yield();
+        CHECK_EQ(chan_close(c), 0);
+        __atomic_store_n(&closed[i], true, __ATOMIC_RELAXED);
+        chan_unref(c);
+    }
+}
+
 /* --- cancellation --- */
 
 static void cancelled_user(bool send, chan(int) c, int *v, int *result)

@@ -108,6 +108,48 @@ TEST(zero_does_not_wait)
     go_waitgroup_wait(&wg);
 }
 
+struct nothing {
+    go_waitgroup wg;
+    bool over;
+};
+
+static void *adds_nothing(void *arg)
+{
+    struct nothing *n = arg;
+    while (!__atomic_load_n(&n->over, __ATOMIC_RELAXED))
+        go_waitgroup_add(&n->wg, 0);
+    return NULL;
+}
+
+static void is_last(go_waitgroup *wg)
+{
+    while ((uint32_t)__atomic_load_n(&wg->state, __ATOMIC_SEQ_CST) == 0)
+        go_yield();
+    go_waitgroup_done(wg);
+}
+
+/* An addition of nothing is never the end, also if it finds that all have come. */
+TEST(nothing_added_beside_the_last_one)
+{
+    struct nothing n = { 0 };
+    pthread_t threads[2];
+    go_time until = go_now() + 300 * GO_MILLISECOND; /* as often as it goes: one in some 100,000 times there was harm */
+    for (int i = 0; i < 2; i++)
+        REQUIRE(pthread_create(&threads[i], NULL, adds_nothing, &n) == 0);
+    while (go_now() < until) {
+        go_waitgroup_add(&n.wg, 1);
+        go(is_last, &n.wg);
+        go_waitgroup_wait(&n.wg);
+    }
+    __atomic_store_n(&n.over, true, __ATOMIC_RELAXED);
+    go_block_enter();
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    go_block_leave();
+    CHECK_EQ(n.wg.state, 0);
+    CHECK_EQ(n.wg.waiters, 0);
+}
+
 CHILD(below_zero)
 {
     go_waitgroup wg = { 0 };
