@@ -30,6 +30,7 @@
 
 const void *main_stack_bottom;
 size_t main_stack_size;
+const char *main_frame;
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static struct m m0;
@@ -128,6 +129,7 @@ static void main_adopt(void)
     static const struct go_site site = { .file = "", .function = "" };
     struct m *mp = &m0;
     know_main_stack();
+    main_frame = __builtin_frame_address(0);
     *mp = (struct m){ .attention = sched.light_fence_missing ? ATTN_FENCE : 0,
                       .prev = &main_g, /* it is still on its stack (overflow.c) */
                       .on_g0 = true,

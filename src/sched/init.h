@@ -10,6 +10,9 @@ void foreign_adopt(void);
 _Noreturn void thread_exit(struct g *gp);
 void m_know_stack(struct m *mp);
 
+/* A frame on main's stack: what lies above has been touched. */
+extern const char *main_frame;
+
 /* overflow.c: the handler that tells a stack overflow from other faults, and its stack for each M. */
 void overflow_init(void);
 void signal_stack_set(struct m *mp);

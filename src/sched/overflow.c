@@ -48,15 +48,20 @@ void signal_stack_free(struct m *mp)
 static void pass_on(int signo, siginfo_t *info, void *context)
 {
     const struct sigaction *old = signo == SIGSEGV ? &old_segv : &old_bus;
-    bool handled = (old->sa_flags & SA_SIGINFO) || (old->sa_handler != SIG_DFL && old->sa_handler != SIG_IGN);
-    if (handled && (old->sa_flags & SA_NODEFER)) {
-        /* It may leave by a jump without giving the signal mask a thought. */
+    /* Also with SA_SIGINFO: sa_sigaction is in the same place. */
+    bool handled = old->sa_handler != SIG_DFL && old->sa_handler != SIG_IGN;
+    if (handled) {
+        /* As the kernel does. It may leave by a jump without giving the signal mask a thought. */
         sigset_t this;
         sigemptyset(&this);
         sigaddset(&this, signo);
-        pthread_sigmask(SIG_UNBLOCK, &this, NULL);
+        if (old->sa_flags & SA_NODEFER)
+            pthread_sigmask(SIG_UNBLOCK, &this, NULL);
+        pthread_sigmask(SIG_BLOCK, &old->sa_mask, NULL);
+        if (old->sa_flags & SA_RESETHAND)
+            signal(signo, SIG_DFL);
     }
-    if (old->sa_flags & SA_SIGINFO) {
+    if (handled && (old->sa_flags & SA_SIGINFO)) {
         old->sa_sigaction(signo, info, context);
     } else if (handled) {
         old->sa_handler(signo);
@@ -72,8 +77,8 @@ static void pass_on(int signo, siginfo_t *info, void *context)
 
 /*
  * gp, which is on its stack at sp, has come to the end of it. main's is the kernel's, which lets it grow until the limit: what is
- * missing then lies in or just below its newest frame. (Emulators let it end at a page without access; what cannot be
- * executed there is another matter.)
+ * missing then lies in or just below its newest frame, and below what it had used up before. (Emulators let it end at a page without
+ * access; what cannot be executed there is another matter.)
  */
 static bool is_overflow(struct g *gp, const siginfo_t *info, void *context)
 {
@@ -82,7 +87,8 @@ static bool is_overflow(struct g *gp, const siginfo_t *info, void *context)
     if ((load_relaxed(&gp->flags) & G_THREAD) || load_relaxed(&gp->status) == G_NEW)
         return false;
     if (load_relaxed(&gp->flags) & G_MAIN)
-        return info->si_code <= SEGV_ACCERR && at != ARCH_SIGNAL_PC(context) && at >= sp - MAIN_BELOW && at < sp + MAIN_FRAME_MOST;
+        return info->si_code <= SEGV_ACCERR && at != ARCH_SIGNAL_PC(context) && at < main_frame &&
+               at >= sp - MAIN_BELOW && at < sp + MAIN_FRAME_MOST;
     return stack_fault_in_guard(gp->run.stack, at, sp);
 }
 
@@ -132,6 +138,8 @@ void overflow_init(void)
 {
     struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK };
     sigemptyset(&action.sa_mask);
-    sigaction(SIGSEGV, &action, &old_segv);
-    sigaction(SIGBUS, &action, &old_bus);
+    sigaction(SIGSEGV, NULL, &old_segv); /* before another thread can come to on_fault */
+    sigaction(SIGBUS, NULL, &old_bus);
+    sigaction(SIGSEGV, &action, NULL);
+    sigaction(SIGBUS, &action, NULL);
 }

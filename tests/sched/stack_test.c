@@ -308,6 +308,20 @@ CHILD(jumps_into_its_frame)
     fn();
 }
 
+/* Over all the frames above, to the top of the stack and on. */
+static noinline void writes_upwards(void)
+{
+    static char *volatile at; /* not in the frame */
+    for (at = __builtin_frame_address(0);; at++)
+        *at = 1;
+}
+
+CHILD(writes_over_the_top)
+{
+    go_yield();
+    writes_upwards();
+}
+
 TEST(no_overflow_of_main)
 {
     if (getenv("TEST_EMULATOR"))
@@ -315,6 +329,11 @@ TEST(no_overflow_of_main)
     struct test_result r = test_run_child("jumps_into_its_frame", "GODEBUG=", NULL);
     CHECK(r.status != 2);
     CHECK(!strstr(r.output, "stack overflow"));
+    if (SANITIZED)
+        return; /* it finds the first wrong byte */
+    r = test_run_child("writes_over_the_top", "GODEBUG=", NULL);
+    CHECK_EQ(r.status, 128 + SIGSEGV);
+    CHECK_STR(r.output, "");
 }
 
 TEST(overflow_of_small_stacks)
