@@ -37,8 +37,8 @@ int go_count(void);
  * How many goroutines may run at the same time, GOMAXPROCS. Sets it if n >= 1 (at most 4096) and returns
  * the value before. At first: the environment's GOMAXPROCS, or the smaller of the processors the process may
  * use and its cgroup's CPU limit. Goroutines in a blocking call, and those that compute for long while others
- * wait, do not count. Out of memory is fatal. May park, if the
- * caller's own P is one of those that go; from any thread.
+ * wait, do not count; nor do those that compute when n becomes less, until their next call of the library, with GODEBUG=preempt=0, too.
+ * Out of memory is fatal. May park, if the caller's own P is one of those that go; from any thread.
  */
 int go_maxprocs(int n);
 

@@ -27,8 +27,10 @@ bool p_seize(struct p *vp)
     if (!vm)
         return true;
     or_seq(&vm->attention, ATTN_SEIZED);
-    if (!sched.light_fence_missing)
-        os_fence_others(); /* pairs with the compiler barrier in section_enter */
+    if (unlikely(sched.light_fence_missing))
+        full_fence(); /* pairs with the one in section_enter */
+    else
+        os_fence_others(); /* pairs with the compiler barrier there */
     for (int i = 0; i < SEIZE_SPINS; i++) {
         if (load_acquire(&vm->in) == 0) /* pairs with the release in section_leave */
             return true;

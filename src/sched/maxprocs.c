@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // GOMAXPROCS: making Ps and taking them out of service.
 //
-// The world is not stopped for it. More Ps become idle ones. Fewer: those beyond the number are marked gone, and
-// whoever has one in hand when it is next free empties it (p_retire) instead of running it. The caller of
-// go_maxprocs sees to it that this happens before it returns: it takes them from their owners as sysmon takes a
-// hog's. A retired P stays in sched.ps, empty, until it is wanted again.
+// The world is not stopped for it, and while somebody else has stopped it there are no new Ps. More Ps become idle ones. Fewer: those
+// beyond the number are marked gone, and whoever has one in hand when it is next free empties it (p_retire) instead of running it. The
+// caller of go_maxprocs sees to it that this happens before it returns: it takes them from their owners as sysmon takes a
+// hog's, also with preempt=0. A retired P stays in sched.ps, empty, until it is wanted again.
 #include <goroutine/go.h>
 
 #include <stdlib.h>
@@ -15,6 +15,7 @@
 #include "sched/runq.h"
 #include "sched/sched.h"
 #include "sched/section.h"
+#include "sched/world.h"
 
 static struct lock change = LOCK_INIT(RANK_STOP);
 
@@ -44,10 +45,7 @@ void p_retire(struct p *pp)
     lock_take(&sched.lock);
     while ((gp = runq_pop_next(pp)) || (gp = runq_pop(pp)))
         global_push_locked(gp);
-    if (load_relaxed(&pp->gone))
-        store_relaxed(&pp->retired, true);
-    else
-        p_idle_push_locked(pp); /* wanted again in the meantime */
+    store_relaxed(&pp->retired, true); /* and gone until then: see `change` */
     /* Its M was perhaps the one that would have polled next. */
     bool unpolled = netpoll_wanted() && !load_relaxed(&sched.poller);
     struct p *idle = global_size() > 0 || unpolled ? p_idle_pop_locked() : NULL;
@@ -104,6 +102,8 @@ static void set(void *arg)
 {
     struct change *c = arg;
     lock_take(&change);
+    while (!world_try())
+        os_thread_yield(); /* whoever stops it has the locks of those Ps only that are there when he begins */
     lock_take(&sched.lock);
     uint32_t old = load_relaxed(&sched.procs);
     c->ok = true;
@@ -123,6 +123,7 @@ static void set(void *arg)
     for (uint32_t i = c->n; i < old; i++)
         store_relaxed(&load_relaxed(&sched.ps[i])->gone, true);
     lock_release(&sched.lock);
+    world_release();
     full_fence(); /* the idle Ps before netpoll_waits: see_that_one_polls looks the other way round */
     if (c->n > old && netpoll_wanted() && !load_relaxed(&sched.poller))
         wake_spinning(NULL); /* as long as all were busy nobody had to poll */

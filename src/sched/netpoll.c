@@ -5,7 +5,8 @@
 //   - A waiter is on the queue of its descriptor's side from netpoll_add to the claim of its ticket by an edge or a
 //     close, or to netpoll_remove.
 //   - `edge` of a side goes on whenever that side may have become ready, before the waiters are woken.
-//   - While netpoll_waits > 0 and a P is idle, some M sleeps in the poller (sched.poller), or looks for work and will.
+//   - While netpoll_waits > 0 and a P is idle, some M sleeps in the poller (sched.poller), looks for work and will, or has just come
+//     from there with what it runs first: if that computes for long, sysmon polls.
 //
 // "Try, then wait"
 //

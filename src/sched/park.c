@@ -42,8 +42,8 @@ bool wait_cancelled(struct g *gp)
  * same timer and a new ticket. So the ticket counts only with its own time, which was written before it; and if that
  * has come too, this call is as good as the right one.
  *
- * Out of TSan's sight: if this call is late by a life, launch arguments are written to these bytes just now. What is read
- * then claims nothing.
+ * Out of TSan's sight: if this call is late by a life, launch arguments are written to these bytes just now. Even one that reads like
+ * the ticket claims nothing: it is that of the token read before, and a later life's token is another one.
  */
 #if HAVE_TSAN
 __attribute__((no_sanitize("thread")))
@@ -51,8 +51,9 @@ __attribute__((no_sanitize("thread")))
 static noinline bool
 ticket_due(struct g *gp, int64_t now, uint64_t *ticket)
 {
+    uint64_t token = load_acquire(&gp->token); /* first: pairs with the release in wait_arm_as */
     *ticket = load_acquire(&gp->run.timer.ticket); /* pairs with the release in wait_park_until */
-    return now >= load_relaxed(&gp->run.wait_until) && (*ticket & TOKEN_ARMED);
+    return *ticket == token && (token & TOKEN_ARMED) && now >= load_relaxed(&gp->run.wait_until);
 }
 
 /* Out of TSan's sight: if somebody else wakes it just now, what is fetched is of no use, and does no harm. */

@@ -235,7 +235,7 @@ static inline bool p_in_section(const struct p *pp)
 void p_take_away(struct p *pp);
 /* Gives a P that nobody has to an M, or makes it idle. May make a thread: on a system stack. */
 void p_hand_off(struct p *pp);
-/* Runs pp on an idle or a new M; false when there is no thread to be had. On a system stack. */
+/* Runs pp on an idle or a new M; false when there is no thread to be had. On any stack. */
 bool m_start(struct p *pp, bool spinning, struct p *woken_by);
 /* Hands pp to an M that sleeps, or is about to: sched.lock not held. */
 void m_wake(struct m *mp, struct p *pp);

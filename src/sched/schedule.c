@@ -61,7 +61,7 @@
 // Of the two, one sees the other. The fence of the submitter is on the path of every launch, so it is
 // the compiler's only, and the idler pays for both with os_fence_others (membarrier), which costs little
 // beside the sleep that follows. The global queue needs no such care: it is looked at for the last time under
-// sched.lock, in the same critical section that makes the P idle, and those who push to it look for idle Ps
+// sched.lock, in the same critical section that makes the P idle, and those who push to it what no M is about to run look for idle Ps
 // under that lock, or after it.
 //
 // A ring that thieves leave alone for a while ("Thefts that are worth nothing" in steal.c) is left out of the second look; sysmon is the

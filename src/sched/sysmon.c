@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // sysmon: a thread without a P that looks at all others from time to time. It takes Ps from hogs and from blocked
 // threads, and it is the net under every rule that saves a wake-up: work or a timer that waits beside an idle P
-// waits for one of its periods at most.
+// waits for two of its periods at most.
 //
 // "How often"
 //
@@ -200,10 +200,20 @@ static void retry_stranded(int64_t now)
     lock_take(&sched.lock);
     pp = load_relaxed(&sched.stranded_ps);
     store_relaxed(&sched.stranded_ps, pp->link);
-    bool hopeless = load_relaxed(&sched.idle_p_count) + 1 >= load_relaxed(&sched.procs);
+    uint32_t without = load_relaxed(&sched.idle_p_count) + 1;
+    for (struct p *other = pp->link; other; other = other->link)
+        without++;
+    bool hopeless = without >= load_relaxed(&sched.procs);
     int error = sched.thread_error;
     sched.retrying = true;
     lock_release(&sched.lock);
+    if (load_relaxed(&pp->gone)) {
+        p_retire(pp);
+        lock_take(&sched.lock);
+        sched.retrying = false;
+        lock_release(&sched.lock);
+        return;
+    }
     bool started = m_start(pp, false, NULL);
     lock_take(&sched.lock);
     sched.retrying = false;
@@ -270,8 +280,9 @@ static bool doze(int64_t ns, bool for_ever)
 {
     lock_take(&sched.lock);
     bool all_idle = load_relaxed(&sched.idle_p_count) == load_relaxed(&sched.procs);
-    /* A timer without a timekeeper is nobody's but sysmon's: it looks again. */
-    for_ever = !deadlock_suspected_locked(os_now()) && for_ever && (sched.timekeeper || !timers_set());
+    /* A timer without a timekeeper is nobody's but sysmon's, and a descriptor without a poller: it looks again. */
+    for_ever = !deadlock_suspected_locked(os_now()) && for_ever && (sched.timekeeper || !timers_set()) &&
+               (load_relaxed(&sched.poller) || !netpoll_wanted());
     store_relaxed(&dozing, all_idle);
     uint32_t seen = load_relaxed(&word);
     lock_release(&sched.lock);

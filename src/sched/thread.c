@@ -112,7 +112,9 @@ static void foreign_end(void *arg)
 {
     struct m *mp = arg;
     struct g *gp = mp->cur;
+    pthread_setspecific(foreign_key, mp); /* a deferred function that calls go_exit begins this anew */
     goroutine_clean_up(gp);
+    pthread_setspecific(foreign_key, NULL);
     m_tls = &m_stranger;
     lock_take(&sched.lock);
     if (--sched.foreign == 0)

@@ -150,6 +150,27 @@ CHILD(when_the_last_thread_ends)
     sleeps_for_ever();
 }
 
+static void exits(void *arg)
+{
+    (void)arg;
+    go_exit();
+}
+
+static void *exits_at_its_end(void *arg)
+{
+    go_defer(exits, NULL);
+    return arg;
+}
+
+CHILD(when_the_last_thread_exits_at_its_end)
+{
+    pthread_t thread;
+    go_count();
+    if (pthread_create(&thread, NULL, exits_at_its_end, NULL) != 0)
+        exit(9);
+    sleeps_for_ever();
+}
+
 static void gives_back(chan(go_time) c)
 {
     chan_unref(c);
@@ -233,6 +254,11 @@ TEST(plain_threads_count_until_they_end)
     check_deadlock("when_the_last_thread_ends", "goroutine 1 [semacquire");
     check_deadlock("when_the_last_stranger_ends", "goroutine 1 [semacquire");
     check_deadlock("strangers_that_never_call", "goroutine 1 [semacquire");
+}
+
+TEST(a_plain_thread_that_exits_at_its_end_does_not_count)
+{
+    check_deadlock("when_the_last_thread_exits_at_its_end", "goroutine 1 [semacquire");
 }
 
 TEST(preempt_off)

@@ -4,9 +4,11 @@
 #include <goroutine.h>
 
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -294,6 +296,71 @@ CHILD(dies_when_sent)
     puts("survived");
 }
 
+static void on_segv_once(int signo, siginfo_t *info, void *context)
+{
+    static int times;
+    (void)signo, (void)info, (void)context;
+    if (write(1, "caught\n", 7) != 7 || ++times == 3)
+        _exit(9);
+}
+
+CHILD(handler_once)
+{
+    struct sigaction action = { .sa_sigaction = on_segv_once, .sa_flags = SA_SIGINFO | SA_RESETHAND };
+    sigaction(SIGSEGV, &action, NULL);
+    go_yield();
+    *nowhere = 1;
+}
+
+static void on_segv_masked(int signo)
+{
+    sigset_t now;
+    pthread_sigmask(SIG_BLOCK, NULL, &now);
+    handled = sigismember(&now, signo) + sigismember(&now, SIGUSR1) + 10 * sigismember(&now, SIGUSR2);
+    siglongjmp(jump, 1);
+}
+
+CHILD(handler_with_mask)
+{
+    struct sigaction action = { .sa_handler = on_segv_masked };
+    sigaddset(&action.sa_mask, SIGUSR1);
+    sigaction(SIGSEGV, &action, NULL);
+    go_yield();
+    if (sigsetjmp(jump, 1) == 0)
+        *nowhere = 1;
+    printf("%d\n", (int)handled);
+}
+
+/* The flag says how a handler is called, and there is none. */
+CHILD(flag_without_handler)
+{
+    struct sigaction ignored = { .sa_handler = SIG_IGN, .sa_flags = SA_SIGINFO };
+    struct sigaction ordinary = { .sa_handler = SIG_DFL, .sa_flags = SA_SIGINFO };
+    sigaction(SIGSEGV, &ignored, NULL);
+    sigaction(SIGBUS, &ordinary, NULL);
+    go_yield();
+    kill(getpid(), SIGSEGV);
+    puts("ignored");
+    fflush(stdout);
+    kill(getpid(), SIGBUS);
+    usleep(1000000);
+    puts("survived");
+}
+
+TEST(handlers_are_called_as_by_the_kernel)
+{
+#if HAVE_ASAN || HAVE_TSAN
+    SKIP("the sanitizers have handlers of their own");
+#endif
+    struct test_result r = test_run_child("handler_once", NULL);
+    CHECK_EQ(r.status, 128 + SIGSEGV);
+    CHECK_CONTAINS(r.output, "caught\n"); /* an emulator says more */
+    CHECK_STR(test_run_child("handler_with_mask", NULL).output, "2\n");
+    r = test_run_child("flag_without_handler", NULL);
+    CHECK_EQ(r.status, 128 + SIGBUS);
+    CHECK_CONTAINS(r.output, "ignored\n");
+}
+
 TEST(handlers_of_the_program)
 {
 #if HAVE_ASAN || HAVE_TSAN
@@ -416,4 +483,102 @@ TEST(work_goes_on_with_the_threads_there_are)
     struct test_result r = test_run_child("one_thread_is_enough", "GOMAXPROCS=1", NULL);
     CHECK_EQ(r.status, 0);
     CHECK_STR(r.output, "ran\nran\nran\n");
+}
+
+static void keeps_errno(void)
+{
+    errno = 4711;
+    go(nothing);
+    printf("%d\n", errno);
+    fflush(stdout);
+}
+
+CHILD(errno_without_threads)
+{
+    go(nothing);
+    go_sleep(GO_MILLISECOND);
+    no_more_threads();
+    go_maxprocs(4);
+    keeps_errno();
+    go(keeps_errno);
+    go_sleep(20 * GO_MILLISECOND);
+}
+
+static atomic_int stage;
+
+static void *launches_at_stage_2(void *arg)
+{
+    go(nothing); /* what a launch needs is there from now on */
+    atomic_store(&stage, 1);
+    while (atomic_load(&stage) < 2)
+        sched_yield();
+    go(prints);
+    atomic_store(&stage, 3);
+    while (atomic_load(&stage) < 4)
+        usleep(1000);
+    return arg;
+}
+
+/* The P that is to go has got work, and no thread. main keeps the other one: preempt=0. */
+CHILD(fewer_without_threads)
+{
+    pthread_t thread;
+    go(nothing);
+    go_yield();
+    if (pthread_create(&thread, NULL, launches_at_stage_2, NULL) != 0)
+        exit(9);
+    while (atomic_load(&stage) < 1)
+        sched_yield();
+    go_sleep(GO_MILLISECOND);
+    no_more_threads();
+    go_maxprocs(2);
+    atomic_store(&stage, 2);
+    while (atomic_load(&stage) < 3)
+        sched_yield();
+    go_maxprocs(1);
+    go_sleep(20 * GO_MILLISECOND);
+    atomic_store(&stage, 4);
+}
+
+static void *reads_without_threads(void *arg)
+{
+    char c;
+    ssize_t n = go_read(ends[0], &c, 1); /* what it needs is there from now on */
+    no_more_threads();
+    atomic_store(&stage, 1);
+    if (n == 1 && go_read(ends[0], &c, 1) == 1)
+        prints();
+    return arg;
+}
+
+/* The data come when sysmon, which nobody needs besides, has lain down. */
+CHILD(only_a_plain_thread_reads)
+{
+    pthread_t thread;
+    if (pipe(ends) != 0 || write(ends[1], "x", 1) != 1 || pthread_create(&thread, NULL, reads_without_threads, NULL) != 0)
+        exit(9);
+    while (atomic_load(&stage) < 1)
+        usleep(1000);
+    usleep(600000);
+    if (write(ends[1], "x", 1) != 1)
+        exit(9);
+    pthread_join(thread, NULL);
+}
+
+TEST(what_needs_no_thread_goes_on)
+{
+#if HAVE_ASAN || HAVE_TSAN
+    SKIP("the sanitizers need address space themselves");
+#endif
+    if (test_emulated())
+        SKIP("qemu-user does not limit address space");
+    struct test_result r = test_run_child("errno_without_threads", "GOMAXPROCS=1", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "4711\n4711\n");
+    r = test_run_child("fewer_without_threads", "GOMAXPROCS=1", "GODEBUG=preempt=0", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "ran\n");
+    r = test_run_child("only_a_plain_thread_reads", "GOMAXPROCS=1", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "ran\n");
 }
