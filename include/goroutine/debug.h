@@ -39,8 +39,8 @@ typedef struct go_statistics {
 	uint64_t steals;          /* of one or more goroutines from another P */
 	uint64_t hand_offs;       /* a P taken from a goroutine that computed for long or blocked its thread */
 	uint64_t stack_bytes;     /* address space reserved for stacks */
-	uint64_t stacks_made;     /* stacks ever cut from it */
-	uint64_t stacks_idle;     /* of these, unused and in no P's cache */
+	uint64_t stacks_made;     /* stacks ever cut from it; small ones again after their memory has gone back */
+	uint64_t stacks_idle;     /* unused, in no P's cache, and their memory has not gone back */
 	uint64_t stacks_given_back; /* times that an unused stack's memory went back to the system */
 	/* Only while detail is on: */
 	uint64_t parks[GO_STATS_WAITS];          /* by what was waited for */

@@ -82,7 +82,6 @@ struct go_site {
 	unsigned line;
 	unsigned stack_bytes;       /* upper bound on the bytes of stack arguments; UINT_MAX: go_launch.limit alone tells */
 	unsigned char integer_regs; /* upper bound on the integer argument registers in use: x86-64 0 to 6, AArch64 0 to 8 */
-	unsigned char vector_regs;  /* upper bound on the vector argument registers in use, 0 to 8 */
 	unsigned char limit;        /* enum go_limit */
 	unsigned char x87_results;  /* registers of the x87 stack in which the result comes, 0 to 2; then integer_regs is above 2 */
 };
@@ -176,7 +175,7 @@ extern const char go_newproc[] __asm__(GO_NEWPROC_) __attribute__((visibility("h
 #define GO_FIRST_(fn, ...) fn
 
 /* A call around the compound literal, because GCC 12 cannot take a statement expression as the static chain. */
-static inline __attribute__((__always_inline__)) const struct go_launch *go_launch_(const struct go_launch *launch)
+extern inline __attribute__((__gnu_inline__, __always_inline__)) const struct go_launch *go_launch_(const struct go_launch *launch)
 {
 	return launch;
 }
@@ -295,7 +294,7 @@ static inline __attribute__((__always_inline__)) const struct go_launch *go_laun
 #ifdef __x86_64__
 /* An argument takes two registers at most (__int128, _Complex double, a structure of 16 bytes). */
 #define GO_DEMAND_(n, list, ...) \
-	(n) ? GO_STACK_BYTES_(n, list) : 0, (n) < 3 && GO_X87_RESULTS_(go_value_) == 0 ? 2 * (n) : 6, (n) < 4 ? 2 * (n) : 8
+	(n) ? GO_STACK_BYTES_(n, list) : 0, (n) < 3 && GO_X87_RESULTS_(go_value_) == 0 ? 2 * (n) : 6
 #ifdef __clang__
 /* A scalar converts to _Bool, and that is better than the ellipsis. */
 short go_scalars_(...) __attribute__((__overloadable__));
@@ -319,7 +318,7 @@ char go_scalars_(_Bool, _Bool, _Bool, _Bool, _Bool, _Bool) __attribute__((__over
 #define GO_DEMAND_(n, list, ...) GO_DEMAND_SUM_(GO_SUM_##n##_(__VA_ARGS__, ~))
 #define GO_DEMAND_SUM_(d) \
 	((d) & 0xff) > 8 || ((d) >> 8 & 0xff) > 8 ? (unsigned)((d) >> 16) : 0, \
-	((d) & 0xff) > 8 ? 8 : (unsigned char)((d) & 0xff), ((d) >> 8 & 0xff) > 8 ? 8 : (unsigned char)((d) >> 8 & 0xff)
+	((d) & 0xff) > 8 ? 8 : (unsigned char)((d) & 0xff)
 #define GO_PACK_(integers, vectors, bytes) ((bytes) << 16 | (vectors) << 8 | (integers))
 #define GO_SIZE_(a) sizeof((void)0, (a))
 #define GO_ARGUMENT_(a) \
@@ -330,7 +329,6 @@ char go_scalars_(_Bool, _Bool, _Bool, _Bool, _Bool, _Bool) __attribute__((__over
 			"go: an argument aligned to more than 16 bytes must be passed by pointer"); \
 		char c; \
 	}) * (__builtin_classify_type(a) == 5  ? GO_PACK_(1ul, 0ul, 16ul) \
-		: __builtin_classify_type(a) < 0   ? GO_PACK_(0ul, 1ul, 16ul) \
 		: __builtin_classify_type(a) < 10  ? GO_PACK_(3ul, 2ul, 32ul) \
 						   : GO_PACK_(3ul, 4ul, 16ul)))
 #define GO_SUM_0_(fn, ...) 0ul

@@ -6,4 +6,4 @@
 #define G_SITE 16
 #define LAUNCH_SITE 8
 #define SITE_INTEGER_REGS 24
-#define SITE_X87_RESULTS 27
+#define SITE_X87_RESULTS 26

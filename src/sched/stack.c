@@ -242,15 +242,10 @@ static enum stack_guard install_guards(char *base, uint64_t n, unsigned class)
         return GUARD_CANARY;
     }
     if (kind == GUARD_MPROTECT) {
-        uint64_t done = 0;
-        if (atomic_fetch_sub_explicit(&mappings_left, (long)n, memory_order_relaxed) >= (long)n)
-            while (done < n && vm_no_access(base + done * stride, guard) == 0)
-                done++;
-        if (done == n)
+        check(n == 1);
+        if (atomic_fetch_sub_explicit(&mappings_left, 1, memory_order_relaxed) >= 1 && vm_no_access(base, guard) == 0)
             return kind;
-        /* The mappings are used up. Those just made stay: a canary besides does no harm, but needs access. */
-        store_relaxed(&guard_kind, GUARD_CANARY);
-        return done > 0 ? GUARD_MPROTECT : GUARD_CANARY;
+        store_relaxed(&guard_kind, GUARD_CANARY); /* the mappings are used up */
     }
     return GUARD_CANARY;
 }

@@ -43,8 +43,8 @@ struct stack_config {
 };
 
 struct stack_stats {
-    uint64_t made;     /* ever carved from a slab */
-    uint64_t idle;     /* in central lists */
+    uint64_t made;     /* ever carved from a slab; small ones anew after their chunk was given back */
+    uint64_t idle;     /* in central lists, not given back */
     uint64_t given_back; /* times that a stack's pages went back to the system */
     uint64_t reserved; /* bytes of address space */
     enum stack_guard guard; /* in use now */
@@ -56,7 +56,7 @@ void stack_init(const struct stack_config *config);
  * there are none. */
 unsigned stack_class_for(size_t size);
 
-/* Bytes that a goroutine may count on. */
+/* Bytes that a goroutine has, less what its colour takes. */
 size_t stack_class_size(unsigned class);
 
 /* From the cache or the system; NULL if there is no memory. Owner of the cache; on a system stack. */

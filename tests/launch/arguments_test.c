@@ -382,11 +382,30 @@ static void vectors(vector4 v, int i, vector4 w)
     END();
 }
 
+static void vector_alone(vector4 v)
+{
+    CHECK(v[0] == 1 && v[1] == 2 && v[2] == 3 && v[3] == 4);
+    END();
+}
+
+static void pointer_and_vectors(const char *p, vector4 v, vector4 w, vector4 z)
+{
+    CHECK_STR(p, "some message");
+    CHECK(v[0] == 1 && v[3] == 4 && w[0] == 5 && w[3] == 8 && z[0] == 9 && z[3] == 12);
+    END();
+}
+
 TEST(vectors_of_16_bytes)
 {
-    vector4 v = { 1, 2, 3, 4 }, w = { 5, 6, 7, 8 };
+    vector4 v = { 1, 2, 3, 4 }, w = { 5, 6, 7, 8 }, z = { 9, 10, 11, 12 };
     START();
     go(vectors, v, 5, w);
+    finish();
+    START();
+    go(vector_alone, v);
+    finish();
+    START();
+    go(pointer_and_vectors, "some message", v, w, z);
     finish();
 }
 

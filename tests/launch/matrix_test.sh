@@ -83,6 +83,17 @@ for cc in $(compilers); do
     done
 done
 
+# A go statement in an inline function of a header that is external, as C99 has it: what is static has no place there.
+printf '#include <goroutine.h>\nvoid g(void);\ninline void start(void) { go(g); }\n' >"$work/start.h"
+printf '#include "start.h"\nextern inline void start(void);\nstatic int n;\nvoid g(void) { n++; }\nint main(void) { start(); while (n < 1) go_yield(); return 0; }\n' >"$work/start.c"
+for cc in $(compilers); do
+    for flags in -O0 -O2; do
+        check "$cc $flags an inline function" $cc $flags -std=c11 -Wall -Wextra -Wpedantic -Werror -I"$root/include" "$work/start.c" -o "$work/start" \
+            "$archive" -pthread
+        check "$cc $flags an inline function runs" env GOMAXPROCS=1 "$work/start"
+    done
+done
+
 # Go statements in a shared library of the program's own.
 for cc in $(compilers); do
     check "$cc a plugin" $cc -O2 -fPIC -shared -I"$root/include" "$work/other.c" -o "$work/libother.so" -L"$build" -lgoroutine
