@@ -60,10 +60,12 @@ static ssize_t attempt_accept(struct op *op)
 
 static int accept_with(struct op *op)
 {
-    enum poll_kind kind = io_classify(op->fd, op->d); /* what comes from it is the same, and for good: no guess */
+    enum poll_kind kind = (enum poll_kind)load_relaxed(&op->d->kind);
+    if (kind != KIND_TCP && kind != KIND_SOCKET)
+        io_classify(op->fd, op->d);
     ssize_t n = op_run(op, attempt_accept, false);
     if (n >= 0)
-        netpoll_fresh((int)n, kind);
+        netpoll_fresh((int)n, io_kind((int)n)); /* the listener's is a guess */
     netpoll_pass_on(op->d, POLL_READ);
     return (int)n;
 }

@@ -218,6 +218,8 @@ static ssize_t splice_run(const struct splice *s, struct splice_end *in, struct 
             return -EAGAIN;
         if (both) {
             /* Both said yes, and one was wrong: the next look tells which, or that it has changed. */
+            splice_land(in);
+            splice_land(out);
             r = go_sleep(100000);
         } else if (ready_in == 0) {
             splice_land(out);

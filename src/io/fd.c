@@ -43,7 +43,7 @@ static bool is_file(const struct stat *st)
     return S_ISREG(st->st_mode) || S_ISDIR(st->st_mode) || S_ISBLK(st->st_mode);
 }
 
-noinline enum poll_kind io_classify(int fd, struct poll_desc *d)
+enum poll_kind io_kind(int fd)
 {
     enum poll_kind kind = KIND_UNKNOWN;
     int type = 0, protocol = 0;
@@ -56,6 +56,12 @@ noinline enum poll_kind io_classify(int fd, struct poll_desc *d)
     } else if (SYSCALL2(SYS_fstat, fd, &st) == 0) {
         kind = is_file(&st) ? KIND_FILE : KIND_PIPE;
     }
+    return kind;
+}
+
+noinline enum poll_kind io_classify(int fd, struct poll_desc *d)
+{
+    enum poll_kind kind = io_kind(fd);
     store_relaxed(&d->kind, (uint8_t)kind);
     return kind;
 }

@@ -36,7 +36,10 @@ void go_block_leave(void);
 /* Between two attempts, ns, where a wait would end at once, and in vain. */
 #define IO_PAUSE 1000000
 
-/* What fd is, asked of the kernel; kept in d->kind. */
+/* What fd is, asked of the kernel. */
+enum poll_kind io_kind(int fd);
+
+/* The same, kept in d->kind. */
 enum poll_kind io_classify(int fd, struct poll_desc *d);
 
 /* fd does not know RWF_NOWAIT: how else it is to be asked goes to d->kind. */

@@ -238,7 +238,8 @@ static bool waits_for_all(const struct op *op)
     return type == SOCK_STREAM;
 }
 
-/* A connection's end by an error, behind all data: taking it now would lose it, for there is a part to be told of. */
+/* A connection's end by an error, behind all data: taking it now would lose it, for there is a part to be told of. (One that comes
+ * between this look and the call is lost.) */
 static bool error_waits(int fd)
 {
     int queued = 0, r = os_poll(fd, POLLIN);
@@ -285,7 +286,7 @@ static noinline ssize_t recv_all(struct op *op, struct msghdr *message)
         message->msg_controllen = m.msg_controllen;
         message->msg_flags = m.msg_flags;
         op_advance(op, &rest, (size_t)n);
-    } while (n > 0 && op->count > 0 && m.msg_controllen == 0 && !(m.msg_flags & MSG_CTRUNC) &&
+    } while (n > 0 && op->count > 0 && m.msg_controllen == 0 && !(control > 0 && (m.msg_flags & MSG_CTRUNC)) &&
              !(op->flags & MSG_PEEK));
     return had > 0 ? had : n;
 }

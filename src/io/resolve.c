@@ -43,6 +43,7 @@ static struct {
     struct request *head, *tail;    /* under lock */
     int queued;                     /* under lock */
     int threads, idle;              /* under lock; one that has been woken is idle until it has the lock */
+    int starting;                   /* under lock; of the threads, those that are not certain to come */
     _Atomic uint32_t submitted;     /* futex of the idle threads */
 } pool = { .lock = LOCK_INIT(RANK_CHILD) };
 
@@ -178,13 +179,18 @@ static int submit(struct request *q)
 {
     lock_take(&pool.lock);
     /* Only where a thread is started the lock is left in between: one that is counted on must not leave before it sees the request. */
-    if (pool.idle <= pool.queued && pool.threads < THREADS_MOST) {
+    while (pool.idle <= pool.queued && pool.threads < THREADS_MOST) {
         int error;
         pool.threads++;
+        pool.starting++;
         lock_release(&pool.lock);
         system_stack_call(start_thread, &error);
         lock_take(&pool.lock);
-        if (error < 0 && --pool.threads == 0) {
+        pool.starting--;
+        pool.threads -= error < 0;
+        if (pool.threads > pool.starting)
+            break;
+        if (error < 0) {
             lock_release(&pool.lock);
             return error;
         }

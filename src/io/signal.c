@@ -328,12 +328,13 @@ static void look_at_sending(void *arg)
 GO_EXPORT int go_signal_stop(go_chan(int) c)
 {
     struct change change = { .c = (struct go_channel *)c };
-    if (apply(stop_listening, &change) < 0)
-        return change.error;
+    apply(stop_listening, &change);
     while (change.sending) {
         go_yield();
         apply(look_at_sending, &change);
     }
+    if (change.error < 0)
+        return change.error;
     go_chan_unref_(change.c);
     if (change.last)
         wake_forwarder();

@@ -38,7 +38,8 @@ static void bounce(void *arg)
     mp->on_g0 = false;
 }
 
-void system_stack_call(void (*fn)(void *), void *arg)
+/* Not to be inlined by link-time optimisation: its caller may park between two calls, and errno's address is the thread's. */
+noinline void system_stack_call(void (*fn)(void *), void *arg)
 {
     struct m *mp = m_self();
     struct g *gp = mp->cur;

@@ -1130,10 +1130,10 @@ CHILD(sends_to_nobody)
     int l = listen_local(address, sizeof address), p[2];
     FILE *file = tmpfile();
     REQUIRE(file && ftruncate(fileno(file), sizeof data) == 0);
-    for (int way = 0; way < 3; way++) {
+    ssize_t n = 0;
+    for (int way = 0; way < 3; way += n != (ssize_t)sizeof data) { /* again if all went before the answer came */
         int peer = go_dial("tcp", address), s = go_accept(l, NULL, NULL);
         off_t start = 0;
-        ssize_t n;
         go_close(peer);
         CHECK_EQ(go_read(s, &c, 1), 0);
         fcntl(s, F_SETFL, way < 2 ? O_NONBLOCK : 0);
@@ -1141,8 +1141,8 @@ CHILD(sends_to_nobody)
         CHECK_EQ(go_write(p[1], data, sizeof data), sizeof data);
         do {
             n = way == 0 ? go_sendfile(s, fileno(file), &start, sizeof data) : go_splice(p[0], NULL, s, NULL, sizeof data, 0);
-        } while (n > 0);
-        CHECK_EQ(n, -EPIPE);
+        } while (n > 0 && n < (ssize_t)sizeof data);
+        CHECK(n == -EPIPE || n == (ssize_t)sizeof data);
         go_close(p[0]);
         go_close(p[1]);
         go_close(s);
