@@ -55,7 +55,22 @@ void p_retire(struct p *pp)
         m_start(idle, false, NULL);
 }
 
-/* Under sched.lock: true if pp was idle, and is now the caller's. */
+/* Under sched.lock: true if pp waited for a thread that cannot be made, and is now the caller's. */
+static bool take_off_stranded_list(struct p *pp)
+{
+    struct p *before = load_relaxed(&sched.stranded_ps);
+    if (before == pp) {
+        store_relaxed(&sched.stranded_ps, pp->link);
+        return true;
+    }
+    while (before && before->link != pp)
+        before = before->link;
+    if (before)
+        before->link = pp->link;
+    return before != NULL;
+}
+
+/* The same if it was idle. */
 static bool take_off_idle_list(struct p *pp)
 {
     if (!pp->idle)
@@ -75,7 +90,7 @@ static void see_retired(struct p *pp)
 {
     while (!load_relaxed(&pp->retired)) {
         lock_take(&sched.lock);
-        bool taken = take_off_idle_list(pp);
+        bool taken = take_off_idle_list(pp) || take_off_stranded_list(pp);
         lock_release(&sched.lock);
         if (!taken) {
             lock_take(&pp->lock);

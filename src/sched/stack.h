@@ -56,7 +56,7 @@ void stack_init(const struct stack_config *config);
  * there are none. */
 unsigned stack_class_for(size_t size);
 
-/* Bytes that a goroutine has, less what its colour takes. */
+/* Bytes that a goroutine has, before its colour takes up to 15 cache lines of them. */
 size_t stack_class_size(unsigned class);
 
 /* From the cache or the system; NULL if there is no memory. Owner of the cache; on a system stack. */

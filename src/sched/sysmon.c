@@ -188,7 +188,7 @@ static bool timer_missed(int64_t when, int64_t now)
     return !expected;
 }
 
-/* Ps with work for which no thread could be made. Nobody else takes them from their list. */
+/* Ps with work for which no thread could be made. */
 static void retry_stranded(int64_t now)
 {
     static int64_t since;
@@ -199,21 +199,18 @@ static void retry_stranded(int64_t now)
     }
     lock_take(&sched.lock);
     pp = load_relaxed(&sched.stranded_ps);
+    if (!pp) { /* see_retired */
+        lock_release(&sched.lock);
+        return;
+    }
     store_relaxed(&sched.stranded_ps, pp->link);
     uint32_t without = load_relaxed(&sched.idle_p_count) + 1;
     for (struct p *other = pp->link; other; other = other->link)
-        without++;
+        without += !load_relaxed(&other->gone);
     bool hopeless = without >= load_relaxed(&sched.procs);
     int error = sched.thread_error;
     sched.retrying = true;
     lock_release(&sched.lock);
-    if (load_relaxed(&pp->gone)) {
-        p_retire(pp);
-        lock_take(&sched.lock);
-        sched.retrying = false;
-        lock_release(&sched.lock);
-        return;
-    }
     bool started = m_start(pp, false, NULL);
     lock_take(&sched.lock);
     sched.retrying = false;

@@ -512,14 +512,15 @@ static void *launches_at_stage_2(void *arg)
     atomic_store(&stage, 1);
     while (atomic_load(&stage) < 2)
         sched_yield();
-    go(prints);
+    for (int i = 0; i < 3; i++)
+        go(prints);
     atomic_store(&stage, 3);
     while (atomic_load(&stage) < 4)
         usleep(1000);
     return arg;
 }
 
-/* The P that is to go has got work, and no thread. main keeps the other one: preempt=0. */
+/* Three Ps have got work, and no thread, and two of them are to go. main keeps the other one: preempt=0. */
 CHILD(fewer_without_threads)
 {
     pthread_t thread;
@@ -531,11 +532,11 @@ CHILD(fewer_without_threads)
         sched_yield();
     go_sleep(GO_MILLISECOND);
     no_more_threads();
-    go_maxprocs(2);
+    go_maxprocs(4);
     atomic_store(&stage, 2);
     while (atomic_load(&stage) < 3)
         sched_yield();
-    go_maxprocs(1);
+    go_maxprocs(2);
     go_sleep(20 * GO_MILLISECOND);
     atomic_store(&stage, 4);
 }
@@ -577,7 +578,7 @@ TEST(what_needs_no_thread_goes_on)
     CHECK_STR(r.output, "4711\n4711\n");
     r = test_run_child("fewer_without_threads", "GOMAXPROCS=1", "GODEBUG=preempt=0", NULL);
     CHECK_EQ(r.status, 0);
-    CHECK_STR(r.output, "ran\n");
+    CHECK_STR(r.output, "ran\nran\nran\n");
     r = test_run_child("only_a_plain_thread_reads", "GOMAXPROCS=1", NULL);
     CHECK_EQ(r.status, 0);
     CHECK_STR(r.output, "ran\n");
