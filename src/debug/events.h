@@ -30,13 +30,11 @@ struct event {
 
 /* So that the timeline can name a goroutine that has ended since. */
 struct birth {
-    uint64_t id;
+    _Alignas(16) uint64_t id; /* so do the arena's pieces: copies lie one after another */
     const struct go_site *site;
     void (*fn)(void);
     char name[NAME_MOST]; /* the pointer is good as long as the goroutine lives only */
-    uint64_t unused;
 };
-_Static_assert(sizeof(struct birth) % 16 == 0, "copies lie one after another in an arena");
 
 struct proc_events {
     _Atomic uint64_t parks[GO_STATS_WAITS];

@@ -33,10 +33,7 @@ static bool joins(const struct group *a, const struct group *b)
 
 static uint64_t bucket_of(const struct group *g)
 {
-    uint64_t hash = (uintptr_t)g->site ^ (uint64_t)g->reason << 8 ^ g->status;
-    for (const char *at = g->name; *at; at++)
-        hash = (hash ^ (unsigned char)*at) * 0x9e3779b97f4a7c15u;
-    return hash * 0x9e3779b97f4a7c15u >> 32;
+    return mix_text(mix(mix((uintptr_t)g->site, g->reason), g->status), g->name) % GROUP_BUCKETS;
 }
 
 /* Groups of one launching statement and one reason become one; each keeps the frames of its first. */
@@ -45,7 +42,7 @@ static void join(struct listing *l)
     struct group **at = &l->groups;
     memset(l->base_buckets, 0, sizeof l->base_buckets); /* what they were for is done */
     for (struct group *g; (g = *at) != NULL;) {
-        struct group **bucket = &l->base_buckets[bucket_of(g) % GROUP_BUCKETS], *h = *bucket;
+        struct group **bucket = &l->base_buckets[bucket_of(g)], *h = *bucket;
         while (h && !joins(h, g))
             h = h->base_chain;
         if (h) {

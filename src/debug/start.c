@@ -2,8 +2,8 @@
 // What the debugging parts do by themselves: SIGQUIT (Ctrl-\) prints all goroutines and ends the process, as in Go.
 //
 // The handler may have interrupted anything, an M in its section or malloc, so it only tells sysmon, which holds nothing
-// that a report could need. A program that handles or ignores SIGQUIT itself when it first calls the library, or later,
-// keeps that.
+// that a report could need. (The child of a fork has none: there the signal ends it as usual.) A program that handles or ignores
+// SIGQUIT itself when it first calls the library, or later, keeps that.
 #include <signal.h>
 
 #include "base/options.h"

@@ -446,13 +446,15 @@ static const char *table_entry(struct reader *r, const struct line_unit *u, uint
     } format[8];
     uint64_t n = get(r, 1);
     const char *found = NULL;
-    if (n == 0 || n > array_length(format))
-        r->bad = true; /* entries of nothing could be any number */
+    if (n > array_length(format))
+        r->bad = true;
     for (uint64_t i = 0; i < n && !r->bad; i++) {
         format[i].content = get_uleb(r);
         format[i].form = get_uleb(r);
     }
     uint64_t count = get_uleb(r);
+    if (n == 0 && count > 0)
+        r->bad = true; /* entries of nothing could be any number */
     for (uint64_t i = 0; i < count && !r->bad && !found; i++) {
         const char *name = "";
         for (uint64_t j = 0; j < n && !r->bad; j++) {

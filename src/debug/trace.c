@@ -153,7 +153,7 @@ static void copy_g(struct g *gp, void *arg)
     struct trace *t = arg;
     if (load_relaxed(&gp->status) == G_DEAD || gp->id == 0)
         return;
-    struct birth *b = arena_get(&t->arena, sizeof *b); /* they lie one after another: its size is a multiple of 16 */
+    struct birth *b = arena_get(&t->arena, sizeof *b); /* they lie one after another */
     if (!b)
         return;
     b->id = gp->id;
@@ -173,6 +173,8 @@ static void copy_all(struct m *mp, void *arg)
     t->to = arch_ticks();
     t->from = load_relaxed(&start_ticks);
     t->from_time = load_relaxed(&start_time);
+    if (stopped < t->from)
+        stopped = 0; /* nor, when it is off, that of one before the last start */
     uint32_t count = load_acquire(&sched.p_count);
     t->procs = arena_get(&t->arena, (count + 1) * sizeof *t->procs);
     if (!t->procs) {

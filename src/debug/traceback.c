@@ -50,12 +50,6 @@ void listing_close(struct listing *l)
     arena_close(&l->arena);
 }
 
-static uint64_t mix(uint64_t hash, uint64_t value)
-{
-    hash = (hash ^ value) * 0x9e3779b97f4a7c15u;
-    return hash ^ hash >> 29;
-}
-
 static bool alike(const struct group *g, const struct group *key, const struct frames *f, bool frames_too)
 {
     if (g->site != key->site || g->status != key->status || g->reason != key->reason ||
@@ -71,9 +65,7 @@ static uint64_t hash_of(const struct group *key)
 {
     uint64_t hash = mix(mix((uintptr_t)key->site, (uintptr_t)key->fn), key->reason);
     hash = mix(hash, (uint64_t)key->blocking << 16 | (uint64_t)key->status << 8 | key->flags);
-    for (const char *at = key->name; *at; at++)
-        hash = mix(hash, (unsigned char)*at);
-    return hash;
+    return mix_text(hash, key->name);
 }
 
 static struct group *group_new(struct listing *l, const struct group *key, const struct frames *f)

@@ -44,6 +44,19 @@ struct listing {
     const struct g *leave_out;
 };
 
+static inline uint64_t mix(uint64_t hash, uint64_t value)
+{
+    hash = (hash ^ value) * 0x9e3779b97f4a7c15u;
+    return hash ^ hash >> 29;
+}
+
+static inline uint64_t mix_text(uint64_t hash, const char *text)
+{
+    for (; *text; text++)
+        hash = mix(hash, (unsigned char)*text);
+    return hash;
+}
+
 /* Memory for a list. */
 bool listing_open(struct listing *l);
 /* All goroutines but leave_out; the world is stopped, or as good as. On a system stack. */

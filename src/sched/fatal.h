@@ -26,5 +26,6 @@ extern void (*quit_handler)(int);
 /* The child of a fork called the library. */
 _Noreturn void fatal_forked(void);
 
-/* src/debug supplies this: the goroutines, the caller's first; only that one if !all. On a system stack. */
+/* src/debug supplies this: the goroutines, the caller's first, only that one if !all, none with GOTRACEBACK=none; and the trace that
+ * GODEBUG asks for. On a system stack. */
 void traceback_at_end(bool all);

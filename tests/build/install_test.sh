@@ -15,6 +15,7 @@ for file in include/goroutine.h include/goroutine/launch.h lib/libgoroutine.a li
 done
 check "the library has a soname" \
     sh -c "readelf -d '$prefix/lib/libgoroutine.so' | grep -q 'SONAME.*libgoroutine.so.0.1\]'"
+check "the library is bound at once" sh -c "readelf -d '$prefix/lib/libgoroutine.so' | grep -q BIND_NOW"
 check "its soname is a file" test -e "$prefix/lib/libgoroutine.so.0.1"
 empty "the tree does not name the build" grep -rIl "$work/build" "$prefix"
 

@@ -82,7 +82,7 @@ TEST(leak_at_exit)
     CHECK_STR(r.output, "");
 }
 
-#define PERSONS 10000
+#define PERSONS 50000
 
 CHILD(leaks_persons)
 {
