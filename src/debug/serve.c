@@ -26,6 +26,21 @@ static const struct go_site serve_site = { .file = __FILE__, .function = "go_deb
 
 /* --- what is answered --- */
 
+static void write_frame(struct out *o, const char *before, const struct symbol *q)
+{
+    out_f(o, "%s\"", before);
+    if (q && q->function)
+        out_bytes(o, q->function, q->function_length);
+    else
+        out_str(o, "?");
+    if (q && q->file) {
+        out_str(o, "  ");
+        out_escaped(o, q->file);
+        out_f(o, ":%u", q->line);
+    }
+    out_str(o, "\"");
+}
+
 static void write_group(struct report *r, const struct group *g, int64_t now)
 {
     struct out *o = &r->out;
@@ -45,20 +60,17 @@ static void write_group(struct report *r, const struct group *g, int64_t now)
     for (unsigned i = 0; i < FOLD && i < g->count; i++)
         out_f(o, "%s%lu", i ? "," : "", g->ids[i]);
     out_str(o, "],\"frames\":[");
+    const char *before = "";
     for (uint32_t i = g->first; i < g->end; i++) {
-        const struct symbol *q = symbols_add(&r->symbols, g->pc[i] - 1);
-        out_str(o, i > g->first ? ",\"" : "\"");
-        if (q && q->function)
-            out_bytes(o, q->function, q->function_length);
-        else
-            out_str(o, "?");
-        if (q && q->file) {
-            out_str(o, "  ");
-            out_escaped(o, q->file);
-            out_f(o, ":%u", q->line);
-        }
-        out_str(o, "\"");
+        if (g->elided && i == FRAMES_TOP)
+            out_f(o, ",\"...%u frames elided...\"", g->elided);
+        write_frame(o, before, symbols_add(&r->symbols, g->pc[i] - 1));
+        before = ",";
     }
+    if (g->status == G_NEW)
+        write_frame(o, before, symbols_add(&r->symbols, (uintptr_t)g->fn));
+    if (g->unknown)
+        out_str(o, "\"running on other thread; stack unavailable\"");
     out_str(o, "]}");
 }
 

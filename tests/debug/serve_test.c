@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,6 +79,43 @@ TEST(goroutines)
     CHECK_CONTAINS(body, "\"name\":\"\\\"napper\\\"\"");
     CHECK_CONTAINS(body, "\"origin\":\"created by start at ");
     CHECK_CONTAINS(body, "\"frames\":[\"go_sleep");
+}
+
+static __attribute__((noinline)) int deep(int n)
+{
+    int r = n > 0 ? deep(n - 1) : go_sleep(1000 * GO_SECOND);
+    __asm__ volatile("" : "+r"(r)); /* no tail call */
+    return r;
+}
+
+/* Each launches the next: of many such chains most goroutines have not begun. */
+static void chain(atomic_bool *stop)
+{
+    if (!atomic_load(stop))
+        go(chain, stop);
+}
+
+/* What the text says of a stack that is too deep, and of what has not begun, the other form says, too. */
+TEST(frames_left_out_and_unbegun)
+{
+    start();
+    atomic_bool stop = false;
+    go_scope *s = go_scope_open();
+    go_scope_go(s, deep, 300);
+    for (int i = 0; i < 64; i++)
+        go_scope_go(s, chain, &stop);
+    const char *body;
+    int patience = 200;
+    do
+        body = ask("GET /goroutines.json", "HTTP/1.1 200 OK");
+    while (!strstr(body, "elided") && --patience > 0); /* it is on its way down */
+    CHECK(is_json(body));
+    CHECK_CONTAINS(body, ",\"...");
+    CHECK_CONTAINS(body, " frames elided...\",\"deep");
+    CHECK_CONTAINS(body, "\"frames\":[\"chain");
+    atomic_store(&stop, true);
+    go_scope_cancel(s);
+    CHECK_EQ(go_scope_close(s), -ECANCELED);
 }
 
 TEST(stats)

@@ -661,7 +661,9 @@ TEST(datagrams_end)
             go_close(fds[1]);
         }
     /* So has a listener. */
-    int l = go_listen("unix", "@goroutine-fd-test-end");
+    char name[64];
+    snprintf(name, sizeof name, "@goroutine-fd-test-end-%d", (int)getpid());
+    int l = go_listen("unix", name);
     REQUIRE(l >= 0);
     shutdown(l, SHUT_RD);
     CHECK_EQ(go_accept(l, NULL, NULL), -EINVAL);
