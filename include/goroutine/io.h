@@ -112,7 +112,7 @@ int go_listen(const char *network, const char *address);
  * A socket connected to the address, in go_listen's notation, TCP_NODELAY and keep-alive set. Names are resolved on a thread of
  * their own. All addresses are tried, IPv6 first, the next one a quarter of a second after the last or when that has failed
  * (RFC 8305). Returns the socket, or the first error of the first address; -ENOENT for a name that is not known, -EAGAIN if no
- * name server answers. "" as host means this machine.
+ * name server answers or no thread can be made. "" as host means this machine.
  */
 int go_dial(const char *network, const char *address);
 

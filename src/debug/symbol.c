@@ -651,6 +651,8 @@ static void line_unit(struct symbols *s, struct reader *r, struct line_unit *u, 
         return;
     const uint8_t *lengths = (const uint8_t *)r->at;
     r->at += opcode_base - 1;
+    if (program.at < r->at)
+        return;
     r->end = program.at;
     u->directories = *r;
     if (u->version >= 5) {
@@ -666,9 +668,11 @@ static void line_unit(struct symbols *s, struct reader *r, struct line_unit *u, 
 static void look_up_lines(struct symbols *s, const char *image, size_t size, const struct asked *asked)
 {
     struct range lines = section(image, size, ".debug_line");
+    if (lines.size == 0)
+        return;
     struct line_unit u = { .strings = section(image, size, ".debug_str"),
                            .line_strings = section(image, size, ".debug_line_str") };
-    struct reader r = { lines.start, lines.start + lines.size, lines.size == 0 };
+    struct reader r = { lines.start, lines.start + lines.size, false };
     while (r.at < r.end && !r.bad) {
         uint64_t length = get(&r, 4);
         u.offset_size = 4;

@@ -160,12 +160,12 @@ struct splice_end {
     struct poll_desc *d;
     uint32_t generation;
     struct poll_seen seen;
-    enum poll_turn turn;
+    struct poll_turn turn;
 };
 
 static int splice_begin(struct splice_end *e, int fd, enum poll_side side)
 {
-    *e = (struct splice_end){ .fd = fd, .side = side, .event = side == POLL_READ ? POLLIN : POLLOUT, .turn = TURN_FIRST };
+    *e = (struct splice_end){ .fd = fd, .side = side, .event = side == POLL_READ ? POLLIN : POLLOUT };
     int r = netpoll_begin(fd, &e->d);
     if (r == 0)
         e->generation = load_relaxed(&e->d->generation);
@@ -175,10 +175,10 @@ static int splice_begin(struct splice_end *e, int fd, enum poll_side side)
 /* Who was woken and waits for the same side again has not landed: it would wake the next one, who finds nothing either and wakes it. */
 static void splice_land(struct splice_end *e)
 {
-    if (e->turn != TURN_FLIGHT)
+    if (e->turn.state != TURN_FLIGHT)
         return;
     netpoll_land(e->d, e->side, e->seen);
-    e->turn = TURN_AGAIN;
+    e->turn.state = TURN_AGAIN;
 }
 
 /* 1 ready, 0 not, or why it never will be. */

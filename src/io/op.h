@@ -53,7 +53,7 @@ ssize_t op_in_vain(struct op *op, attempt_fn attempt);
 /* What cannot be waited for said -EAGAIN. 0: try again; or what the scope says. */
 int op_not_pollable(struct op *op);
 
-static always_inline ssize_t op_attempt_until(struct op *op, attempt_fn attempt, bool skips, enum poll_turn *turn)
+static always_inline ssize_t op_attempt_until(struct op *op, attempt_fn attempt, bool skips, struct poll_turn *turn)
 {
     bool tried = false;
     struct poll_desc *d = op->d;
@@ -67,7 +67,7 @@ static always_inline ssize_t op_attempt_until(struct op *op, attempt_fn attempt,
         if (!skips || op->no_wait || !netpoll_is_drained(d, op->side, op->seen)) {
             tried = true;
             ssize_t n = attempt(op);
-            if (n == -EAGAIN && unlikely(*turn != TURN_FIRST || load_relaxed(&d->hung_up)) && !op->no_wait)
+            if (n == -EAGAIN && unlikely(turn->state != TURN_FIRST || load_relaxed(&d->hung_up)) && !op->no_wait)
                 n = op_in_vain(op, attempt);
             if (likely(n != -EAGAIN)) {
                 if (unlikely(n == -EINTR))
@@ -89,11 +89,11 @@ static always_inline ssize_t op_attempt_until(struct op *op, attempt_fn attempt,
 /* Attempts until it is not in vain. The attempt is inlined into each of the callers. */
 static always_inline ssize_t op_run(struct op *op, attempt_fn attempt, bool skips)
 {
-    enum poll_turn turn = TURN_FIRST;
+    struct poll_turn turn = { .state = TURN_FIRST };
     if (op->side == POLL_WRITE)
         netpoll_order_in();
     ssize_t n = op_attempt_until(op, attempt, skips, &turn);
-    if (unlikely(turn == TURN_FLIGHT))
+    if (unlikely(turn.state == TURN_FLIGHT))
         netpoll_land(op->d, op->side, op->seen);
     if (op->side == POLL_READ && n >= 0)
         netpoll_order_out();

@@ -262,12 +262,13 @@ static ssize_t attempt_recv_part(struct op *op)
     return n;
 }
 
-/* MSG_WAITALL on a stream: what there is, until it is all. Ancillary data end it: what comes next is not theirs. */
+/* MSG_WAITALL on a stream: what there is, until it is all. Ancillary data that are taken end it: what comes next is not theirs. */
 static noinline ssize_t recv_all(struct op *op, struct msghdr *message)
 {
     struct msghdr m = *message;
     struct rest rest = { 0 };
     ssize_t had = 0, n;
+    int lost = 0; /* ancillary data that the caller has no room for; all the same it is told */
     op->iov = m.msg_iov;
     op->count = (int)m.msg_iovlen;
     op->extra = &m;
@@ -284,7 +285,8 @@ static noinline ssize_t recv_all(struct op *op, struct msghdr *message)
         had += n;
         message->msg_namelen = m.msg_namelen;
         message->msg_controllen = m.msg_controllen;
-        message->msg_flags = m.msg_flags;
+        lost |= m.msg_flags & MSG_CTRUNC;
+        message->msg_flags = m.msg_flags | lost;
         op_advance(op, &rest, (size_t)n);
     } while (n > 0 && op->count > 0 && m.msg_controllen == 0 && !(control > 0 && (m.msg_flags & MSG_CTRUNC)) &&
              !(op->flags & MSG_PEEK));

@@ -328,6 +328,8 @@ static void look_at_sending(void *arg)
 GO_EXPORT int go_signal_stop(go_chan(int) c)
 {
     struct change change = { .c = (struct go_channel *)c };
+    if (!c)
+        return -ENOENT;
     apply(stop_listening, &change);
     while (change.sending) {
         go_yield();

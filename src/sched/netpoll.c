@@ -31,9 +31,11 @@
 //
 // An edge wakes the first in the queue, not all of them: on a listening socket a thousand goroutines would come for one
 // connection. But an edge may stand for many connections. So whoever has had success and leaves something passes on: it wakes
-// the next one. Who comes in vain goes back to the head of the queue. Those who only look (select) use up nothing and
+// the next one. Who comes in vain goes back to its place in the queue, which is the head unless all have been woken (a deadline was
+// set). Those who only look (select) use up nothing and
 // do not count. To keep the order among several, one of them at a time is in flight, between its wake-up and the end of its attempt: an
-// edge that comes meanwhile wakes nobody else, for the one in flight sees it, or wakes the next when it lands.
+// edge that comes meanwhile wakes nobody else, for the one in flight sees it, or wakes the next when it lands: always, also where it has
+// taken all there was, for the same event may have told of the end, or of an error.
 //
 // "The same number, another file"
 //
@@ -330,7 +332,9 @@ static noinline void verify(int64_t now, struct g_list *woken)
         next = d->suspect_next;
         d->suspect = false;
         bool waits = load_relaxed(&d->side[0].first) || load_relaxed(&d->side[1].first);
-        if (waits && d->parks != d->parks_seen) {
+        /* Put off once, or one who waits could hide behind others who come and go. */
+        d->put_off = waits && d->parks != d->parks_seen && !d->put_off;
+        if (d->put_off) {
             suspect_locked(d);
         } else if (waits) {
             uint64_t key = key_of(d->fd, load_relaxed(&d->generation));
@@ -361,25 +365,31 @@ static noinline void verify(int64_t now, struct g_list *woken)
 
 /* --- waiting --- */
 
-static void enqueue_locked(struct netpoll_waiter *w, bool at_head)
+static bool is_before(const struct netpoll_waiter *a, const struct netpoll_waiter *b)
+{
+    return (int32_t)(a->place - b->place) < 0;
+}
+
+/* At its place. That is nearly always the end, for new ones and where all have been woken, or the head. */
+static void enqueue_locked(struct netpoll_waiter *w)
 {
     struct poll_desc *d = w->desc;
     struct poll_queue *q = &d->side[w->side];
-    struct netpoll_waiter *first = load_relaxed(&q->first);
-    if (at_head || !first) {
-        w->prev = NULL;
-        w->next = first;
+    struct netpoll_waiter *first = load_relaxed(&q->first), *before = q->last;
+    if (!first || is_before(w, first))
+        before = NULL;
+    while (before && is_before(w, before))
+        before = before->prev;
+    w->prev = before;
+    w->next = before ? before->next : first;
+    if (before)
+        before->next = w;
+    else
         store_relaxed(&q->first, w);
-        if (first)
-            first->prev = w;
-        else
-            q->last = w;
-    } else {
-        w->next = NULL;
-        w->prev = q->last;
-        q->last->next = w;
+    if (w->next)
+        w->next->prev = w;
+    else
         q->last = w;
-    }
     w->queued = true;
     w->result = NETPOLL_NONE;
     d->parks++;
@@ -406,7 +416,7 @@ bool netpoll_late(struct poll_desc *d, enum poll_side side)
     return until != 0 && os_now() >= until;
 }
 
-int netpoll_wait(struct poll_desc *d, enum poll_side side, struct poll_seen seen, enum poll_turn *turn)
+int netpoll_wait(struct poll_desc *d, enum poll_side side, struct poll_seen seen, struct poll_turn *turn)
 {
     int r = poller_ready();
     if (unlikely(r < 0))
@@ -428,14 +438,16 @@ int netpoll_wait(struct poll_desc *d, enum poll_side side, struct poll_seen seen
         return r;
     }
     int64_t until = load_relaxed(&q->until);
-    struct netpoll_waiter w = { .desc = d, .gp = gp, .side = (uint8_t)side };
+    if (turn->state == TURN_FIRST)
+        turn->place = q->places++;
+    struct netpoll_waiter w = { .desc = d, .gp = gp, .side = (uint8_t)side, .place = turn->place };
     waits_add();
     w.ticket = wait_arm_cancellable(gp, WAIT_IO);
-    enqueue_locked(&w, *turn != TURN_FIRST);
-    if (*turn == TURN_FLIGHT)
+    enqueue_locked(&w);
+    if (turn->state == TURN_FLIGHT)
         q->in_flight = false; /* in vain: the next edge wakes the head again */
     lock_release(&d->lock);
-    *turn = TURN_AGAIN;
+    turn->state = TURN_AGAIN;
     if (unlikely(!mp->p))
         see_that_one_polls();
     else
@@ -452,7 +464,7 @@ int netpoll_wait(struct poll_desc *d, enum poll_side side, struct poll_seen seen
     } else if (w.result < 0) {
         r = w.result;
     } else if (w.flies) {
-        *turn = TURN_FLIGHT;
+        turn->state = TURN_FLIGHT;
     }
     add_relaxed(&netpoll_waits, -1);
     section_leave(mp);
@@ -478,8 +490,7 @@ noinline void netpoll_land(struct poll_desc *d, enum poll_side side, struct poll
     lock_take(&d->lock);
     if (load_relaxed(&d->generation) == seen.generation) {
         q->in_flight = false;
-        if (load_relaxed(&q->first) &&
-            (load_relaxed(&q->drained) != seen.edge || load_relaxed(&q->edge) != seen.edge))
+        if (load_relaxed(&q->first))
             edge_locked(d, side, false, &woken);
     }
     lock_release(&d->lock);
@@ -632,7 +643,8 @@ int netpoll_add(struct netpoll_waiter *w, struct g *gp, uint64_t ticket)
                                                           : enlist_locked(d, w->side);
     if (r == 0) {
         waits_add();
-        enqueue_locked(w, false);
+        w->place = q->places++;
+        enqueue_locked(w);
     }
     lock_release(&d->lock);
     if (r == 0 && unlikely(load_relaxed(&gp->flags) & G_THREAD))

@@ -8,9 +8,9 @@
 //     do {
 //         seen = netpoll_see(d, side);              before the attempt
 //         attempt the operation without blocking; if it did not answer -EAGAIN: done
-//         r = netpoll_wait(d, side, seen, &turn);   turn is TURN_FIRST at first
+//         r = netpoll_wait(d, side, seen, &turn);   turn is zeroed at first
 //     } while (r == 0);
-//     if (turn == TURN_FLIGHT) netpoll_land(d, side, seen);
+//     if (turn.state == TURN_FLIGHT) netpoll_land(d, side, seen);
 //
 // A wait for several things (select), the descriptor being one of them:
 //
@@ -50,6 +50,7 @@ struct netpoll_waiter {
     bool queued;
     bool looks;                /* only looks and need not take what is there: does not use up a wake-up */
     bool flies;                /* as result: it is the one that is on its way; see "One event, many waiters" */
+    uint32_t place;            /* in the queue: rises from its head */
 };
 
 /* What was known before an attempt: if it is still so at the time of waiting, nothing has been missed. */
@@ -64,6 +65,7 @@ struct poll_queue {
     _Atomic uint32_t edge;    /* written under lock; release, pairs with the acquire in netpoll_see */
     _Atomic uint32_t drained; /* the edge as of an operation that took all there was; relaxed, by anyone */
     _Atomic int64_t until;    /* the deadline, 0 if none; written under lock */
+    uint32_t places;          /* under lock: handed out so far */
     bool in_flight;           /* under lock: one of several has been woken and has not landed yet */
 };
 
@@ -90,6 +92,7 @@ struct poll_desc {
     _Atomic bool ours;            /* the library made it, so `registered` is trusted for a while */
     _Atomic uint32_t busy;        /* of which generation somebody is inside a call that might block, plus 1; see io/op.c */
     bool suspect;                 /* on the list of those to be verified; under lock */
+    bool put_off;                 /* and for the second time; under lock */
     uint32_t parks;               /* waits there ever were; under lock */
     uint32_t parks_seen;          /* and when it came on the list; under lock */
     int fd;                       /* constant */
@@ -143,19 +146,22 @@ static always_inline bool netpoll_is_drained(struct poll_desc *d, enum poll_side
 bool netpoll_late(struct poll_desc *d, enum poll_side side);
 
 /* How an operation stands in the queue. */
-enum poll_turn {
-    TURN_FIRST,  /* has not waited */
-    TURN_AGAIN,  /* has: it goes to the head if it must wait again */
-    TURN_FLIGHT, /* and others wait for it to have had its attempt: it must wait again, or land */
+struct poll_turn {
+    enum {
+        TURN_FIRST,  /* has not waited */
+        TURN_AGAIN,  /* has: it goes to its place if it must wait again */
+        TURN_FLIGHT, /* and others wait for it to have had its attempt: it must wait again, or land */
+    } state;
+    uint32_t place;
 };
 
 /*
  * Waits for an edge on the side. Outside of a section. 0: try again, perhaps without success · -EBADF: closed · -EPERM: always
  * ready, that is, a file · -ETIMEDOUT: the deadline · what the scope says · -ENOMEM, -ENOSPC, -EMFILE. May park; any thread.
  */
-int netpoll_wait(struct poll_desc *d, enum poll_side side, struct poll_seen seen, enum poll_turn *turn);
+int netpoll_wait(struct poll_desc *d, enum poll_side side, struct poll_seen seen, struct poll_turn *turn);
 
-/* An operation in flight is done, one way or the other: the next one may try, unless nothing is left. Outside of a section. */
+/* An operation in flight is done, one way or the other: the next one may try. Outside of a section. */
 void netpoll_land(struct poll_desc *d, enum poll_side side, struct poll_seen seen);
 
 /* An operation has succeeded, and there may be more to be had: the next waiter may try. Outside of a section. */

@@ -532,6 +532,14 @@ TEST(wait_all_and_no_room_for_a_descriptor)
     CHECK_EQ(m.msg_flags & MSG_CTRUNC, MSG_CTRUNC);
     CHECK_EQ(go_recv(fds[0], c, 3, MSG_DONTWAIT), 3);
     CHECK(memcmp(c, "ghi", 3) == 0);
+    /* One that wants none goes on, and is told. */
+    send_fd(fds[1], "abc", 3, fds[1]);
+    go_write(fds[1], "defghi", 6);
+    m.msg_control = NULL;
+    m.msg_controllen = 0;
+    CHECK_EQ(go_recvmsg(fds[0], &m, MSG_WAITALL), 9);
+    CHECK_EQ(m.msg_flags & MSG_CTRUNC, MSG_CTRUNC);
+    CHECK(memcmp(c, "abcdefghi", 9) == 0);
     go_close(fds[0]);
     go_close(fds[1]);
 }
@@ -668,6 +676,67 @@ TEST(datagrams_end)
     shutdown(l, SHUT_RD);
     CHECK_EQ(go_accept(l, NULL, NULL), -EINVAL);
     go_close(l);
+}
+
+/* One event tells of both: one takes the data, and the others must not wait for an event that has been. */
+TEST(end_behind_data_reaches_all)
+{
+    for (int round = 0; round < 10; round++) {
+        int fds[2], before = waits(), data = 0;
+        struct reader r[3];
+        go_waitgroup done = { 0 };
+        pair_of(2, fds);
+        go_waitgroup_add(&done, 3);
+        for (int i = 0; i < 3; i++) {
+            r[i] = (struct reader){ .fd = fds[0], .done = &done };
+            go(read_once, &r[i]);
+        }
+        parked(before, 3);
+        send(fds[1], "abc", 3, MSG_DONTWAIT | MSG_MORE); /* goes with the end */
+        close(fds[1]);
+        go_waitgroup_wait(&done);
+        for (int i = 0; i < 3; i++) {
+            data += r[i].result == 3;
+            CHECK(r[i].result == 0 || r[i].result == 3);
+        }
+        CHECK_EQ(data, 1);
+        go_close(fds[0]);
+    }
+}
+
+/* A number that was a TCP connection's: a short read takes all of that, not of what has the number now. */
+TEST(short_reads_of_another_kind)
+{
+    for (int round = 0; round < 10; round++) {
+        int fds[2], peers[2], before;
+        go_waitgroup done = { 0 };
+        pair_of(2, fds);
+        before = waits();
+        struct reader first = { .fd = fds[0], .done = &done };
+        go_waitgroup_add(&done, 1);
+        go(read_once, &first);
+        parked(before, 1);
+        go_write(fds[1], "x", 1);
+        go_waitgroup_wait(&done);
+        REQUIRE(socketpair(AF_UNIX, SOCK_DGRAM, 0, peers) == 0);
+        REQUIRE(dup2(peers[0], fds[0]) == fds[0]);
+        close(peers[0]);
+        struct reader r[2] = { { .fd = fds[0], .done = &done }, { .fd = fds[0], .done = &done } };
+        go_waitgroup_add(&done, 2);
+        go(read_once, &r[0]);
+        go(read_once, &r[1]);
+        parked(before, 2);
+        int procs = go_maxprocs(1); /* nobody looks between the two */
+        send(peers[1], "a", 1, 0);
+        send(peers[1], "b", 1, 0);
+        go_waitgroup_wait(&done);
+        go_maxprocs(procs);
+        CHECK_EQ(r[0].result, 1);
+        CHECK_EQ(r[1].result, 1);
+        go_close(fds[0]);
+        go_close(fds[1]);
+        close(peers[1]);
+    }
 }
 
 /* Errors that nobody takes make a socket ready, and hide nothing. */
@@ -949,6 +1018,54 @@ TEST(deadline_ends_a_wait)
         go_close(fds[0]);
         go_close(fds[1]);
     }
+}
+
+struct in_order {
+    int fd, place;
+    char got;
+    go_waitgroup *done;
+};
+
+static void read_in_order(struct in_order *r)
+{
+    CHECK_EQ(go_read(r->fd, &r->got, 1), 1);
+    go_waitgroup_done(r->done);
+}
+
+/* Who waits looks at a new deadline, and keeps his place. */
+TEST(a_deadline_keeps_the_order)
+{
+    int fds[2], before = waits();
+    struct in_order r[5];
+    go_waitgroup done = { 0 };
+    pair_of(0, fds);
+    go_waitgroup_add(&done, 5);
+    for (int i = 0; i < 5; i++) {
+        r[i] = (struct in_order){ .fd = fds[0], .done = &done };
+        go(read_in_order, &r[i]);
+        parked(before, i + 1);
+    }
+    for (int round = 0; round < 3; round++) {
+        struct poll_desc *d;
+        CHECK_EQ(netpoll_begin(fds[0], &d), 0);
+        lock_take(&d->lock);
+        uint32_t parks = d->parks, now;
+        lock_release(&d->lock);
+        CHECK_EQ(go_fd_deadline(fds[0], go_now() + GO_HOUR + round, 0), 0);
+        do {
+            go_yield();
+            lock_take(&d->lock);
+            now = d->parks;
+            lock_release(&d->lock);
+        } while (now - parks < 5);
+    }
+    for (int i = 0; i < 5; i++)
+        CHECK_EQ(go_write(fds[1], &"abcde"[i], 1), 1);
+    go_waitgroup_wait(&done);
+    for (int i = 0; i < 5; i++)
+        CHECK_EQ(r[i].got, 'a' + i);
+    go_close(fds[0]);
+    go_close(fds[1]);
 }
 
 TEST(deadline_acts_on_waits_in_progress)

@@ -159,7 +159,7 @@ TEST(accepts_that_meet)
     CHECK_EQ(netpoll_begin(l, &d), 0);
     int a = go_dial("tcp", address), b = go_dial("tcp", address);
     struct poll_seen seen = netpoll_see(d, POLL_READ); /* as he did, before */
-    enum poll_turn turn = TURN_FIRST;
+    struct poll_turn turn = { .state = TURN_FIRST };
     int c = go_accept(l, NULL, NULL);
     CHECK(c >= 0);
     lock_take(&d->lock);

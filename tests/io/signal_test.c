@@ -32,6 +32,7 @@ TEST(notify)
     }
     CHECK_EQ(go_signal_stop(c), 0);
     CHECK_EQ(go_signal_stop(c), -ENOENT);
+    CHECK_EQ(go_signal_stop((go_chan(int))NULL), -ENOENT);
     chan_unref(c);
 }
 
