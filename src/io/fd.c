@@ -155,8 +155,10 @@ GO_EXPORT int go_wait_fd(int fd, short events)
         if ((reads && netpoll_late(d, POLL_READ)) || (writes && netpoll_late(d, POLL_WRITE)))
             return -ETIMEDOUT;
         r = 0;
-        if (reads)
+        if (reads) {
             r = netpoll_prepare(fd, POLL_READ, &w[n++]);
+            w[0].urgent = (events & POLLPRI) != 0;
+        }
         if (writes && r == 0)
             r = netpoll_prepare(fd, POLL_WRITE, &w[n++]);
         if (r < 0)

@@ -18,6 +18,7 @@
 #define OS_EVENT_READ (1u << 0)
 #define OS_EVENT_WRITE (1u << 1)
 #define OS_EVENT_HUNG_UP (1u << 2) /* the peer sends no more, or an error stands */
+#define OS_EVENT_URGENT (1u << 3)  /* asked for alone: comes as READ and HUNG_UP */
 
 struct os_event {
     uint32_t what;

@@ -50,10 +50,11 @@ static cold void report(void)
           main_ended ? " (main has ended by go_exit)" : "");
 }
 
-/* Threads that are neither Ms nor sysmon nor ThreadSanitizer's own. */
+/* Threads that are neither Ms nor sysmon nor ThreadSanitizer's own; or for all we know, without /proc. */
 static bool strangers(void)
 {
-    return os_thread_count() > (int)sched.m_count + sched.first_resting + 1 + HAVE_TSAN;
+    int n = os_thread_count();
+    return n == 0 || n > (int)sched.m_count + sched.first_resting + 1 + HAVE_TSAN;
 }
 
 void deadlock_check_locked(void)

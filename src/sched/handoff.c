@@ -269,7 +269,7 @@ bool m_start(struct p *pp, bool spinning, struct p *woken_by)
     if (start.error == 0)
         return true;
     /* No thread to be had. Those there are go on; sysmon tries again while work waits, and gives up
-     * with a message when none of them runs. */
+     * with a message when none of them has run for a second. */
     bool due = false;
     int64_t now = os_now();
     for (uint32_t i = 0, count = load_acquire(&sched.p_count); i < count && !due; i++)

@@ -64,6 +64,7 @@
 #define PAGE_RECORDS (1u << PAGE_BITS)
 #define SUSPECT_PERIOD 20000000       /* ns */
 #define SUSPECT_PERIOD_MOST 640000000 /* ns */
+#define INTEREST_ALL (OS_EVENT_READ | OS_EVENT_WRITE | OS_EVENT_URGENT)
 
 _Atomic int netpoll_waits;
 _Atomic int64_t netpoll_when;
@@ -260,16 +261,18 @@ static void open_poller(void *arg)
 }
 
 /* What a descriptor is registered for. All, if that is done once; otherwise what somebody waits for, because each time reports what is
- * ready, and a socket is always writable. */
+ * ready, and a socket is always writable, and urgent data stand for long. */
 static uint32_t interest_locked(struct poll_desc *d, enum poll_side side)
 {
     if (load_relaxed(&d->ours))
-        return OS_EVENT_READ | OS_EVENT_WRITE;
+        return INTEREST_ALL;
     uint32_t what = side == POLL_READ ? OS_EVENT_READ : OS_EVENT_WRITE;
     if (load_relaxed(&d->side[POLL_READ].first))
         what |= OS_EVENT_READ;
     if (load_relaxed(&d->side[POLL_WRITE].first))
         what |= OS_EVENT_WRITE;
+    if (d->urgent > 0)
+        what |= OS_EVENT_URGENT;
     return what;
 }
 
@@ -338,11 +341,11 @@ static noinline void verify(int64_t now, struct g_list *woken)
             suspect_locked(d);
         } else if (waits) {
             uint64_t key = key_of(d->fd, load_relaxed(&d->generation));
-            int r = os_poller_again(d->fd, OS_EVENT_READ | OS_EVENT_WRITE, key);
+            int r = os_poller_again(d->fd, INTEREST_ALL, key);
             if (r == -ENOENT) {
                 found = true;
                 store_relaxed(&d->ours, false);
-                r = os_poller_add(d->fd, OS_EVENT_READ | OS_EVENT_WRITE, key);
+                r = os_poller_add(d->fd, INTEREST_ALL, key);
             }
             if (r < 0) {
                 found = true;
@@ -638,10 +641,13 @@ int netpoll_add(struct netpoll_waiter *w, struct g *gp, uint64_t ticket)
     w->gp = gp;
     w->ticket = ticket;
     lock_take(&d->lock);
+    d->urgent += w->urgent;
     int r = load_relaxed(&d->generation) != w->generation ? -EBADF
             : load_relaxed(&q->edge) != w->edge           ? -EAGAIN
                                                           : enlist_locked(d, w->side);
-    if (r == 0) {
+    if (r < 0) {
+        d->urgent -= w->urgent;
+    } else {
         waits_add();
         w->place = q->places++;
         enqueue_locked(w);
@@ -655,6 +661,7 @@ int netpoll_add(struct netpoll_waiter *w, struct g *gp, uint64_t ticket)
 void netpoll_remove(struct netpoll_waiter *w)
 {
     lock_take(&w->desc->lock);
+    w->desc->urgent -= w->urgent;
     if (w->queued)
         unlink_locked(w);
     lock_release(&w->desc->lock);

@@ -49,6 +49,7 @@ struct netpoll_waiter {
     uint8_t side;              /* enum poll_side */
     bool queued;
     bool looks;                /* only looks and need not take what is there: does not use up a wake-up */
+    bool urgent;               /* also waits for urgent data */
     bool flies;                /* as result: it is the one that is on its way; see "One event, many waiters" */
     uint32_t place;            /* in the queue: rises from its head */
 };
@@ -95,6 +96,7 @@ struct poll_desc {
     bool put_off;                 /* and for the second time; under lock */
     uint32_t parks;               /* waits there ever were; under lock */
     uint32_t parks_seen;          /* and when it came on the list; under lock */
+    uint32_t urgent;              /* how many wait for urgent data; under lock */
     int fd;                       /* constant */
     struct poll_desc *suspect_next; /* constant while suspect */
     struct poll_queue side[2];    /* by enum poll_side */

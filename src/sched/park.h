@@ -85,7 +85,8 @@ static inline bool wait_claim(struct g *gp, uint64_t ticket)
  * scope has claimed it; then it must park all the same, and wait_park tells why. */
 static inline bool wait_disarm(struct g *gp)
 {
-    if (!wait_claim(gp, load_relaxed(&gp->token)))
+    uint64_t ticket = load_relaxed(&gp->token);
+    if (!(ticket & TOKEN_ARMED) || !wait_claim(gp, ticket))
         return false;
     store_relaxed(&gp->status, G_RUNNING);
     return true;

@@ -250,11 +250,12 @@ bool wake_spinning(struct p *woken_by)
         return false;
     lock_take(&sched.lock);
     struct p *idle = p_idle_pop_locked();
-    lock_release(&sched.lock);
-    if (!idle) {
+    /* Under the lock: of who makes his P idle after this, others must not think that he is looked after. */
+    if (!idle)
         atomic_fetch_sub_explicit(&sched.spinning, 1, memory_order_relaxed);
+    lock_release(&sched.lock);
+    if (!idle)
         return false;
-    }
     /* For sysmon, whose look may be out of date, it can be woken_by's own, which has become idle. */
     return m_start(idle, true, idle == woken_by ? NULL : woken_by);
 }
@@ -772,14 +773,15 @@ void schedule(struct m *mp)
             /* A goroutine that ends while it is locked takes its thread along: nobody knows what it has
              * done to it. */
             if (gp)
-                runq_push(mp->p, gp);
+                runq_push_next(mp->p, gp);
             if (mp->p)
                 p_hand_off(p_detach(mp));
             return;
         }
         if (unlikely(mp->locked_g)) {
+            /* Before the one that has yielded, which is at the end already. */
             if (gp)
-                runq_push(mp->p, gp);
+                runq_push_next(mp->p, gp);
             wait_for_locked(mp);
             gp = mp->locked_g;
         }

@@ -130,7 +130,7 @@ static void see_silence(struct p *pp, uint64_t tick, int64_t now)
         pp->seen_waking = now;
 }
 
-/* True if it had to act. */
+/* True if it had to act, or will have to at the next look. */
 static bool look_at(struct p *pp, int64_t now)
 {
     struct m *mp = load_acquire(&pp->m);
@@ -150,13 +150,13 @@ static bool look_at(struct p *pp, int64_t now)
     if (waiting && pp->seen_waiting)
         wake_spinning(pp);
     pp->seen_waiting = waiting;
+    bool blocking = load_relaxed(&mp->blocking);
     if (tick != pp->seen_tick || pp->seen_when == 0) {
         pp->seen_tick = tick;
         pp->seen_when = now;
-        return false;
+        return blocking && work_waits(pp, now); /* the next look comes soon then */
     }
     bool waits = work_waits(pp, now);
-    bool blocking = load_relaxed(&mp->blocking);
     bool slice_over = now - pp->seen_when >= options.slice;
     if (blocking && (waits || slice_over))
         return take_from(pp, mp);
@@ -215,11 +215,11 @@ static void retry_stranded(int64_t now)
     lock_take(&sched.lock);
     sched.retrying = false;
     lock_release(&sched.lock);
-    if (started)
+    if (started || !hopeless)
         since = 0;
     else if (since == 0)
         since = now;
-    else if (hopeless && now - since > GIVE_UP_THREADS)
+    else if (now - since > GIVE_UP_THREADS)
         fatal("out of threads: cannot create another one (errno %d)", -error);
 }
 

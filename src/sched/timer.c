@@ -2,7 +2,7 @@
 // Timers: each P has a queue of its own.
 //
 // Invariants
-//   - An armed timer has an entry with its `when` in exactly one queue; an entry whose `when` is not its
+//   - An armed timer has an entry with its `when` in one queue (or two: see the nasty race); an entry whose `when` is not its
 //     timer's is out of date and means nothing.
 //   - queue.next is not later than the first entry's `when`.
 //
@@ -27,11 +27,6 @@ static void arm(struct p *pp, struct timer *t, int64_t when, uintptr_t tag)
     /* Release: whoever claims it (acquire) sees what it is for. */
     store_release(&t->when, when);
     timer_queue_put(&pp->timers, (struct timer_entry){ when, (uintptr_t)t | tag }, load_relaxed(&sched.coarse_now));
-}
-
-void timer_set(struct m *mp, struct timer *t, int64_t when)
-{
-    arm(mp->p, t, when, 0);
 }
 
 void timer_set_on(struct p *pp, struct timer *t, int64_t when)

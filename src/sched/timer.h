@@ -11,7 +11,7 @@ struct p;
 
 /*
  * A timer is armed while `when` is not 0. Whoever changes `when` from its value to 0 has claimed it: the
- * P that runs it, or timer_cancel; so it fires at most once for each timer_set. Its memory must stay
+ * P that runs it, or timer_cancel; so it fires at most once for each time it is set. Its memory must stay
  * readable for ever (it is part of a G, or of another type-stable object), for a queue may hold entries
  * that are out of date.
  */
@@ -22,11 +22,11 @@ struct timer {
     _Atomic uint32_t home;                   /* id of the P that the entry was put on: a hint */
 };
 
-/* Arms t, which must not be armed. In a section with a P; may run on a goroutine's stack. */
-void timer_set(struct m *mp, struct timer *t, int64_t when);
+/* Arms t, which must not be armed, on a P that the caller owns or has borrowed. In a section; may run on a goroutine's stack. */
+void timer_set_on(struct p *pp, struct timer *t, int64_t when);
 
 /*
- * The same for the timer in the calling goroutine's G. wait_time_up is called when it fires, and `fire` is neither
+ * The same for the timer in the calling goroutine's G, on mp's P. wait_time_up is called when it fires, and `fire` is neither
  * written nor read: between the claim and the call the goroutine may have been woken, have ended, and its G
  * be another one's, whose function stands in that place.
  */
@@ -37,9 +37,6 @@ void wait_time_up(struct m *mp, struct timer *t, int64_t now);
 
 /* This, too: t will fire soon, and what its goroutine then needs shall be in the cache. */
 void wait_warm(struct timer *t);
-
-/* As timer_set, on a P that the caller owns in another way. */
-void timer_set_on(struct p *pp, struct timer *t, int64_t when);
 
 /* For those who have no P: one to set timers on, with its lock held, so that only locks of a higher rank may be
  * taken meanwhile; and back. `when` is the earliest time it was given. In a section. */

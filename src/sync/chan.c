@@ -95,7 +95,8 @@ noinline struct m *chan_enter_slow(struct m *mp, struct go_channel *c, bool may_
         struct p *bias = load_acquire(&c->bias); /* pairs with the release in revoke */
         if (bias == UNBIASED) {
             lock_take(&c->lock);
-            if (likely(load_relaxed(&c->bias) == UNBIASED))
+            /* Acquire: it may have been somebody's own again in between, who has written without the lock. */
+            if (likely(load_acquire(&c->bias) == UNBIASED))
                 return mp;
             lock_release(&c->lock);
         } else if (bias == mp->p) {

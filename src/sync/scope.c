@@ -209,20 +209,21 @@ GO_EXPORT void go_scope_deadline(go_scope *s, go_time when)
 {
     struct m *mp = section_enter();
     check_open(s, "go_scope_deadline");
-    struct p *pp = mp->p ? mp->p : timer_borrow_p();
+    bool past = when <= os_now(), sets = !past && when != TIME_NEVER, borrows = sets && !mp->p;
+    struct p *pp = borrows ? timer_borrow_p() : mp->p;
     lock_take(&scopes.lock);
     struct g *list = notice_locked(s);
     s->armed = false;
     timer_cancel(&s->deadline);
-    if (when <= os_now() && !list) {
+    if (past && !list) {
         list = scope_cancel_locked(s, -ETIMEDOUT, -ETIMEDOUT);
-    } else if (when != TIME_NEVER && load_relaxed(&s->cause) == 0) {
+    } else if (sets && load_relaxed(&s->cause) == 0) {
         s->armed = true;
         s->due = when;
         timer_set_on(pp, &s->deadline, when);
     }
     lock_release(&scopes.lock);
-    if (!mp->p)
+    if (borrows)
         timer_return_p(pp, when);
     scope_ready(mp, list);
     section_leave(mp);

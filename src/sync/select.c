@@ -144,8 +144,9 @@ static noinline struct m *hold_slow(struct m *mp, struct sel *s)
                 continue;
             lock_take(&c->lock);
             s->locked[distinct++] = c;
-            /* It may have become somebody's own, perhaps ours, while we waited for the lock. */
-            again = load_relaxed(&c->bias) != UNBIASED;
+            /* It may have become somebody's own, perhaps ours, while we waited for the lock. Acquire: pairs with the release in
+             * revoke, for its owner before has written without the lock. */
+            again = load_acquire(&c->bias) != UNBIASED;
         }
         s->locked_count = distinct;
         if (!again)

@@ -122,19 +122,17 @@ static void fire(struct m *mp, struct timer *timer)
     if (t->period > 0) {
         t->due = after(t->due, (now - t->due) / t->period * t->period + t->period);
         timer_cancel(&t->timer); /* we may be late, and it has been set anew since */
-        timer_set(mp, &t->timer, t->due);
+        timer_set_on(mp->p, &t->timer, t->due);
     } else {
         t->armed = false;
     }
     struct go_channel *c = t->channel;
-    void (*fn)(void *) = t->fn;
-    void *arg = t->arg;
     bool done = t->of_after;
     if (c)
         chan_try_put(mp, c, &now); /* a tick that nobody has taken stands for this one, too */
+    else
+        newproc_internal(mp, t->fn, t->arg, &after_func_site, 0); /* before anybody can see that it has fired */
     lock_release(&t->lock);
-    if (!c)
-        newproc_internal(mp, fn, arg, &after_func_site, 0);
     if (done) {
         lock_take(&pool.lock);
         t->link = pool.done;

@@ -148,6 +148,17 @@ TEST(accept_from_a_blocking_listener)
     CHECK_EQ(served[0] + served[1] + served[2], 30);
 }
 
+/* How often somebody has begun to wait for fd. */
+static uint32_t waits_at(int fd)
+{
+    struct poll_desc *d;
+    REQUIRE(netpoll_begin(fd, &d) == 0);
+    lock_take(&d->lock);
+    uint32_t parks = d->parks;
+    lock_release(&d->lock);
+    return parks;
+}
+
 /* From a listener in blocking mode one at a time takes, and who found another one at it learns that there may be more, although he is
  * not queued yet. */
 TEST(accepts_that_meet)
@@ -162,13 +173,9 @@ TEST(accepts_that_meet)
     struct poll_turn turn = { .state = TURN_FIRST };
     int c = go_accept(l, NULL, NULL);
     CHECK(c >= 0);
-    lock_take(&d->lock);
-    uint32_t parks = d->parks;
-    lock_release(&d->lock);
+    uint32_t before = waits_at(l);
     CHECK_EQ(netpoll_wait(d, POLL_READ, seen, &turn), 0); /* and now he waits */
-    lock_take(&d->lock);
-    CHECK_EQ(d->parks, parks);
-    lock_release(&d->lock);
+    CHECK_EQ(waits_at(l), before);
     int e = go_accept(l, NULL, NULL);
     CHECK(e >= 0);
     go_close(a), go_close(b), go_close(c), go_close(e), go_close(l);
@@ -690,6 +697,83 @@ TEST(reuse_behind_our_back)
         close(fds[1]);
     }
     go_close(l);
+}
+
+static void writes_in_vain(int fd, atomic_bool *stop)
+{
+    static char much[1 << 16];
+    while (!atomic_load(stop)) {
+        go_fd_deadline(fd, 0, go_now() + GO_MILLISECOND);
+        go_write(fd, much, sizeof much);
+    }
+}
+
+/* The same while another goroutine comes and goes: it is put off once for that, and no more. */
+CHILD(beside_a_busy_one)
+{
+    char address[64];
+    ssize_t r = 0;
+    atomic_bool stop = false;
+    go_waitgroup done = { 0 };
+    int l = listen_local(address, sizeof address), pair[2];
+    int a = go_dial("tcp", address), b = go_accept(l, NULL, NULL);
+    go_waitgroup_add(&done, 1);
+    go(read_one, a, &r, &done);
+    settle();
+    CHECK_EQ(go_write(b, "x", 1), 1);
+    go_waitgroup_wait(&done);
+    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0 && dup2(pair[0], a) == a);
+    alarm(30); /* what fails here waits for ever */
+    r = 0;
+    go_waitgroup_add(&done, 1);
+    go(read_one, a, &r, &done);
+    settle();
+    go(writes_in_vain, a, &stop);
+    settle();
+    CHECK_EQ(write(pair[1], "y", 1), 1);
+    go_waitgroup_wait(&done);
+    CHECK_EQ(r, 1);
+    atomic_store(&stop, true);
+    puts("seen");
+}
+
+TEST(reuse_beside_a_busy_one)
+{
+    struct test_result r = test_run_child("beside_a_busy_one", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "seen\n");
+}
+
+static void wait_for_urgent(int fd, int *result, go_waitgroup *done)
+{
+    *result = go_wait_fd(fd, POLLPRI);
+    go_waitgroup_done(done);
+}
+
+/* Urgent data stand for long: those who wait for them see them, and others, who do not, sleep all the same. */
+TEST(urgent_data)
+{
+    for (int plain = 0; plain < 2; plain++) {
+        char address[64];
+        int l = listen_local(address, sizeof address), result = 0;
+        int a = go_dial("tcp", address), b = plain ? accept(l, NULL, NULL) : go_accept(l, NULL, NULL);
+        uint32_t before = waits_at(b);
+        go_waitgroup done = { 0 };
+        go_waitgroup_add(&done, 1);
+        go(wait_for_urgent, b, &result, &done);
+        while (waits_at(b) == before)
+            go_yield();
+        CHECK_EQ(go_send(a, "!", 1, MSG_OOB), 1);
+        go_waitgroup_wait(&done);
+        CHECK_EQ(result, POLLPRI);
+        CHECK_EQ(go_wait_fd(b, POLLPRI), POLLPRI);
+        before = waits_at(b);
+        CHECK_EQ(go_select(case_readable(b), case_after(50 * GO_MILLISECOND)), 1);
+        CHECK(waits_at(b) - before < 10);
+        go_close(a);
+        go_close(b);
+        go_close(l);
+    }
 }
 
 /*

@@ -319,6 +319,16 @@ CHILD(a_stranger_will_wake_us)
     puts("woken");
 }
 
+/* Where nothing tells how many threads there are. */
+CHILD(a_stranger_without_proc)
+{
+    if (chroot("/tmp") != 0)
+        exit(77);
+    start_stranger(calls_late, &never);
+    sleeps_for_ever();
+    puts("woken");
+}
+
 static void blocks_then_releases(void)
 {
     go_sem_release(&gate, 1);
@@ -393,6 +403,15 @@ CHILD(only_a_thread_uses_goroutines)
     pthread_join(thread, NULL);
     usleep(20000);
     go_count();
+}
+
+TEST(a_stranger_counts_without_proc)
+{
+    struct test_result r = test_run_child("a_stranger_without_proc", NULL);
+    if (r.status == 77)
+        SKIP("only root can hide /proc");
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "woken\n");
 }
 
 TEST(somebody_could_still_wake_us)

@@ -566,6 +566,30 @@ CHILD(only_a_plain_thread_reads)
     pthread_join(thread, NULL);
 }
 
+static void yields_for_ever(int *begun)
+{
+    for (++*begun;;)
+        go_yield();
+}
+
+/* Of its four Ps one has a thread, and that one is taken away from a goroutine that computes: nobody runs for a moment. */
+CHILD(hog_without_threads)
+{
+    int begun = 0;
+    for (int i = 0; i < 500; i++) /* more than a ring holds: work that waits for the others */
+        go(yields_for_ever, &begun);
+    while (begun < 500)
+        go_yield();
+    no_more_threads();
+    go_maxprocs(4);
+    for (go_time until = go_now() + 1200 * GO_MILLISECOND; go_now() < until;)
+        go_yield();
+    for (go_time until = go_now() + 100 * GO_MILLISECOND; go_now() < until;)
+        ;
+    go_yield();
+    prints();
+}
+
 TEST(what_needs_no_thread_goes_on)
 {
 #if HAVE_ASAN || HAVE_TSAN
@@ -576,6 +600,9 @@ TEST(what_needs_no_thread_goes_on)
     struct test_result r = test_run_child("errno_without_threads", "GOMAXPROCS=1", NULL);
     CHECK_EQ(r.status, 0);
     CHECK_STR(r.output, "4711\n4711\n");
+    r = test_run_child("hog_without_threads", "GOMAXPROCS=1", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "ran\n");
     r = test_run_child("fewer_without_threads", "GOMAXPROCS=1", "GODEBUG=preempt=0", NULL);
     CHECK_EQ(r.status, 0);
     CHECK_STR(r.output, "ran\nran\nran\n");

@@ -199,6 +199,33 @@ TEST(yielders_take_turns)
     CHECK_STR(r.output, "");
 }
 
+CHILD(locked_yielder)
+{
+    go_waitgroup_add(&running, 2);
+    for (int i = 0; i < 2; i++)
+        go(counts_turns, i);
+    for (int i = 0; i < 10; i++)
+        go_yield();
+    go_lock_thread();
+    turns[0] = turns[1] = 0;
+    for (int i = 0; i < 300; i++)
+        go_yield();
+    int had[2] = { turns[0], turns[1] };
+    atomic_store(&stop, 1);
+    go_waitgroup_wait(&running);
+    for (int i = 0; i < 2; i++)
+        if (had[i] < 200)
+            printf("goroutine %d had %d turns of 300\n", i, had[i]);
+}
+
+/* Its P goes to another thread meanwhile. */
+TEST(a_locked_yielder_takes_turns)
+{
+    struct test_result r = test_run_child("locked_yielder", "GOMAXPROCS=1", "GODEBUG=preempt=0", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "");
+}
+
 static go_sem to_a, to_b;
 
 static void answers(void)

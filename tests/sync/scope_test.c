@@ -5,10 +5,13 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 
 #include "test.h"
 
+#include "sched/park.h"
 #include "sched/scope.h"
+#include "sched/section.h"
 
 /* A goroutine's start is slow under ThreadSanitizer. */
 #define SLOW (HAVE_TSAN ? 10 : 1)
@@ -168,6 +171,49 @@ static void waits_of_all_kinds(go_scope *s, int *failed)
     (void)once;
     (void)n;
     add(failed, 1);
+}
+
+struct given_up {
+    go_scope *scope;
+    atomic_int stage;
+    bool disarmed;
+    int result;
+};
+
+static void *cancels_the_armed(void *arg)
+{
+    struct given_up *g = arg;
+    while (atomic_load(&g->stage) < 1)
+        sched_yield();
+    go_scope_cancel(g->scope);
+    atomic_store(&g->stage, 2);
+    return NULL;
+}
+
+static void gives_up(struct given_up *g)
+{
+    struct m *mp = section_enter();
+    wait_arm_cancellable(mp->cur, WAIT_IO);
+    atomic_store(&g->stage, 1);
+    while (atomic_load(&g->stage) < 2)
+        sched_yield();
+    g->disarmed = wait_disarm(mp->cur);
+    if (!g->disarmed)
+        g->result = wait_park(mp, mp->cur);
+    section_leave(m_self());
+}
+
+/* Who gives up a wait that its scope has ended already is being woken, and must go through with it. */
+TEST(given_up_too_late)
+{
+    struct given_up g = { .scope = go_scope_open(), .result = 1 };
+    pthread_t thread;
+    REQUIRE(pthread_create(&thread, NULL, cancels_the_armed, &g) == 0);
+    go_scope_go(g.scope, gives_up, &g);
+    CHECK_EQ(go_scope_close(g.scope), -ECANCELED);
+    CHECK(!g.disarmed);
+    CHECK_EQ(g.result, -ECANCELED);
+    pthread_join(thread, NULL);
 }
 
 TEST(only_waits_are_ended)

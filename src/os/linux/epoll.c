@@ -46,9 +46,11 @@ static int control(int op, int fd, uint32_t what, uint64_t key)
 {
     struct epoll_event event = { .events = EPOLLET, .data.u64 = key };
     if (what & OS_EVENT_READ)
-        event.events |= EPOLLIN | EPOLLPRI | EPOLLRDHUP;
+        event.events |= EPOLLIN | EPOLLRDHUP;
     if (what & OS_EVENT_WRITE)
         event.events |= EPOLLOUT;
+    if (what & OS_EVENT_URGENT)
+        event.events |= EPOLLPRI;
     return (int)SYSCALL4(SYS_epoll_ctl, epoll_fd, op, fd, &event);
 }
 
