@@ -40,7 +40,7 @@
 /* A channel of whatever type. */
 struct go_channel;
 
-/* The type of a channel of T, any type but a function, a variable-length array, or void. A plain type. */
+/* The type of a channel of T, any type but a function, void, or what has to do with a variable-length array. A plain type. */
 #define go_chan(...) __typeof__(__typeof__(__VA_ARGS__) *(**)(struct go_channel *))
 
 /*
@@ -122,18 +122,22 @@ struct go_channel;
 /* A const T * to a T with the value; conversion as by assignment. */
 #define GO_CHAN_BOX_(c, ...) ((GO_ELEMENT_(c)[1]){ (__VA_ARGS__) })
 
-/* Pointers to T, checked: the compiler complains about a conditional expression of two pointer types. */
-#define GO_CHAN_TO_(c, out) (1 ? (out) : (GO_ELEMENT_(c) *)0)
-#define GO_CHAN_FROM_(c, pointer) (1 ? (pointer) : (GO_ELEMENT_(c) *)0)
+/*
+ * Pointers to T, checked: the compiler complains about an initialization by another type. (Also where this is a system header: the
+ * complaint is about the user's own expression.)
+ */
+#define GO_CHAN_TO_(c, out) ((GO_ELEMENT_(c) *[1]){ (out) }[0])
+#define GO_CHAN_FROM_(c, pointer) (__extension__ (const GO_ELEMENT_(c) *[1]){ (pointer) }[0])
 
-/* Clang would warn that what occurs a second time unevaluated has side effects. */
+/* Clang would warn that what occurs a second time unevaluated has side effects, and GCC that a float is widened. */
 #ifdef __clang__
 #define GO_UNEVALUATED_BEGIN_ \
 	_Pragma("clang diagnostic push") _Pragma("clang diagnostic ignored \"-Wunevaluated-expression\"")
 #define GO_UNEVALUATED_END_ _Pragma("clang diagnostic pop")
 #else
-#define GO_UNEVALUATED_BEGIN_
-#define GO_UNEVALUATED_END_
+#define GO_UNEVALUATED_BEGIN_ \
+	_Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wdouble-promotion\"")
+#define GO_UNEVALUATED_END_ _Pragma("GCC diagnostic pop")
 #endif
 
 /* As GO_CHAN_; and a value for a channel of structures or unions (classes 12 and 13) must be one of these. */

@@ -13,7 +13,7 @@
  *     MSG_WAITALL returns what it had; and a connection goes on being made.
  *   - Several goroutines may wait on one descriptor; those who read are served in the order in which they came, as are those
  *     who write.
- *   - Descriptors that a function makes are close-on-exec.
+ *   - Descriptors that a function makes, or takes from a message, are close-on-exec.
  * Work on files cannot be cancelled: it runs on its thread while others get the processor. What may wait for somebody else can,
  * inside a scope: go_flock, and go_open of a FIFO. (Outside it keeps its place among those that wait, and go_close does not end it.)
  */

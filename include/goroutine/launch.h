@@ -54,7 +54,8 @@
  * - Vectors of more than 16 bytes (__m256 and the like), and structures of nothing else, must be passed by pointer. As a result they
  *   are refused, as is what else comes back in memory.
  * - Functions of another calling convention (ms_abi and the like), and with Clang those that return an _Atomic(long double), cannot
- *   be launched; nothing notices it.
+ *   be launched; nothing notices it. Clang's -fsanitize=cfi takes the cast for an attack.
+ * - GCC warns of a function whose result must not be ignored (warn_unused_result), as it does behind a cast to void.
  * - On AArch64 structures of more than 16 bytes must be passed by pointer, too: the ABI would pass a pointer into the
  *   caller's frame. This is checked for each argument, hence there a literal with several fields needs parentheses.
  */
@@ -175,7 +176,8 @@ extern const char go_newproc[] __asm__(GO_NEWPROC_) __attribute__((visibility("h
 #define GO_FIRST_(fn, ...) fn
 
 /* A call around the compound literal, because GCC 12 cannot take a statement expression as the static chain. */
-extern inline __attribute__((__gnu_inline__, __always_inline__)) const struct go_launch *go_launch_(const struct go_launch *launch)
+extern inline __attribute__((__gnu_inline__, __always_inline__, __no_instrument_function__))
+const struct go_launch *go_launch_(const struct go_launch *launch)
 {
 	return launch;
 }
@@ -185,7 +187,7 @@ extern inline __attribute__((__gnu_inline__, __always_inline__)) const struct go
  * in the type of its address but not in its own, and taking that over would end the caller's code behind the statement.
  */
 #define GO_POINTER_TYPE_(fn) \
-	__typeof__(__builtin_choose_expr(__builtin_types_compatible_p(__typeof__(fn), __typeof__(*(fn))), \
+	__typeof__(__builtin_choose_expr(__extension__ __builtin_types_compatible_p(__typeof__(fn), __typeof__(*(fn))), \
 		(__typeof__(fn) *)0, *(__typeof__(fn) *)0))
 
 #ifdef __has_feature
@@ -240,7 +242,7 @@ extern inline __attribute__((__gnu_inline__, __always_inline__)) const struct go
 	}), (void *)0
 #endif
 
-/* Clang would warn that the arguments, which occur a second time unevaluated, have side effects. */
+/* Clang would warn that the arguments, which occur a second time unevaluated, have side effects, and GCC that floats are widened. */
 #ifdef __clang__
 #define GO_QUIET_BEGIN_ \
 	_Pragma("clang diagnostic push") _Pragma("clang diagnostic ignored \"-Wunevaluated-expression\"") \
@@ -250,8 +252,9 @@ extern inline __attribute__((__gnu_inline__, __always_inline__)) const struct go
 	_Pragma("clang diagnostic ignored \"-Wnonnull\"") _Pragma("clang diagnostic ignored \"-Wclass-varargs\"")
 #define GO_QUIET_END_ _Pragma("clang diagnostic pop")
 #else
-#define GO_QUIET_BEGIN_
-#define GO_QUIET_END_
+#define GO_QUIET_BEGIN_ \
+	_Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wdouble-promotion\"")
+#define GO_QUIET_END_ _Pragma("GCC diagnostic pop")
 #endif
 
 #define GO_IS_(type, other) __builtin_types_compatible_p(type, other)

@@ -8,6 +8,7 @@
 #include "base/compiler.h"
 
 #if HAVE_TSAN
+void __sanitizer_syscall_pre_impl_close(long fd);
 void __tsan_acquire(void *object);
 void __tsan_release(void *object);
 void __tsan_read_range(void *start, long size);
@@ -15,6 +16,7 @@ void __tsan_write_range(void *start, long size);
 #define SANITIZE_READ(start, size) __tsan_read_range(start, (long)(size))
 #define SANITIZE_WRITTEN(start, size) __tsan_write_range(start, (long)(size))
 #else
+#define __sanitizer_syscall_pre_impl_close(fd) ((void)(fd))
 #define __tsan_acquire(object) ((void)(object))
 #define __tsan_release(object) ((void)(object))
 #if HAVE_ASAN

@@ -29,16 +29,15 @@ static const char *map_file(const char *path, size_t *size)
     if (fd < 0)
         return NULL;
     long length = SYSCALL3(SYS_lseek, fd, 0, 2 /* SEEK_END */);
-    long at = -1;
+    const char *image = NULL;
     if (length > (long)sizeof(Elf64_Ehdr))
-        at = SYSCALL6(SYS_mmap, 0, length, 1 /* PROT_READ */, 2 /* MAP_PRIVATE */, fd, 0);
+        image = vm_map_file(fd, (size_t)length);
     SYSCALL1(SYS_close, fd);
-    if (at < 0 && at > -4096)
+    if (!image)
         return NULL;
     *size = (size_t)length;
-    const char *image = (const char *)at;
     if (memcmp(image, ELFMAG, SELFMAG) != 0 || image[EI_CLASS] != ELFCLASS64) {
-        vm_unmap((void *)at, *size);
+        vm_unmap((void *)(uintptr_t)image, *size);
         return NULL;
     }
     return image;

@@ -219,27 +219,26 @@ static void trim(struct symbols *s, struct group *g)
 {
     uint32_t first = 0, end = g->frame_count;
     uint32_t i;
+    for (i = 0; i < end; i++) {
+        struct symbol *q = symbols_add(s, g->pc[i] - 1);
+        if (is_named(q, "goroutine_entry") || is_named(q, "goroutine_return"))
+            end = i;
+        else if ((g->flags & G_MAIN) && is_named(q, "main"))
+            end = i + 1;
+    }
     if (own_code(s, NULL, 0)) {
         for (i = 0; i < end && own_code(s, symbols_add(s, g->pc[i] - 1), g->pc[i] - 1);)
             i++;
-        /* The public function stays. */
-        if (i > 0 && named(symbols_add(s, g->pc[i - 1] - 1), "go_"))
+        /* The public function stays; where there is nothing else, what is left of it. */
+        if (i > 0 && (i == end || named(symbols_add(s, g->pc[i - 1] - 1), "go_")))
             i--;
-        if (i < end)
-            first = i;
+        first = i;
     } else if (g->trim) {
         for (i = 0; i < end; i++)
             if (named(symbols_add(s, g->pc[i] - 1), "go_"))
                 break;
         if (i < end)
             first = i;
-    }
-    for (i = first; i < end; i++) {
-        struct symbol *q = symbols_add(s, g->pc[i] - 1);
-        if (is_named(q, "goroutine_entry") || is_named(q, "goroutine_return"))
-            end = i;
-        else if ((g->flags & G_MAIN) && is_named(q, "main"))
-            end = i + 1;
     }
     g->first = first;
     g->end = end;

@@ -42,14 +42,13 @@ static void copy_buffer(void *arg)
 }
 
 /* To what is in blocking mode: as others write. */
-static ssize_t copy_to_socket(struct op *op, int in, off_t *offset, size_t count)
+static ssize_t copy_to_socket(struct op *op, int in, struct poll_desc *d_in, off_t *offset, size_t count)
 {
-    struct poll_desc *d_in;
     struct copy_buffer b = { 0 };
     off_t at = offset ? *offset : SYSCALL3(SYS_lseek, in, 0, SEEK_CUR);
-    ssize_t done = 0, r = netpoll_begin(in, &d_in);
-    if (r < 0 || at < 0)
-        return r < 0 ? r : !offset && at != -ESPIPE ? at : -EINVAL;
+    ssize_t done = 0, r = 0;
+    if (at < 0)
+        return !offset && at != -ESPIPE ? at : -EINVAL;
     uint32_t generation_in = load_relaxed(&d_in->generation);
     op->seen = netpoll_see(op->d, POLL_WRITE); /* all that follows is for these two files */
     op->goes_on = true;
@@ -59,7 +58,9 @@ static ssize_t copy_to_socket(struct op *op, int in, off_t *offset, size_t count
     for (; count > 0; io_enter()) {
         struct iovec iov = { b.memory, count < COPY_STEP ? count : COPY_STEP };
         size_t most = iov.iov_len, written = 0;
-        if (!offset && (at = SYSCALL3(SYS_lseek, in, 0, SEEK_CUR)) < 0)
+        if (netpoll_late(d_in, POLL_READ))
+            r = -ETIMEDOUT;
+        else if (!offset && (at = SYSCALL3(SYS_lseek, in, 0, SEEK_CUR)) < 0)
             r = at;
         else
             r = op_read_at(in, &iov, 1, at);
@@ -88,6 +89,7 @@ static ssize_t copy_to_socket(struct op *op, int in, off_t *offset, size_t count
 
 struct sendfile {
     int in;
+    struct poll_desc *d_in;
     off_t *offset;
     size_t count;
 };
@@ -96,6 +98,8 @@ static ssize_t attempt_sendfile(struct op *op)
 {
     struct sendfile *s = op->extra;
     struct sigpipe_guard guard;
+    if (netpoll_late(s->d_in, POLL_READ))
+        return -ETIMEDOUT;
     go_block_enter(); /* the file may have to be read from a disk */
     sigpipe_hold(&guard);
     ssize_t n = SYSCALL4(SYS_sendfile, op->fd, s->in, s->offset, s->count);
@@ -106,10 +110,12 @@ static ssize_t attempt_sendfile(struct op *op)
 
 GO_EXPORT ssize_t go_sendfile(int out, int in, off_t *offset, size_t count)
 {
-    struct sendfile s = { in, offset, count };
+    struct sendfile s = { .in = in, .offset = offset, .count = count };
     struct op op = { .fd = out, .side = POLL_WRITE, .extra = &s };
     io_enter();
     int r = netpoll_begin(out, &op.d);
+    if (r == 0)
+        r = netpoll_begin(in, &s.d_in);
     if (r < 0)
         return r;
     enum poll_kind kind = io_classify(out, op.d);
@@ -117,7 +123,7 @@ GO_EXPORT ssize_t go_sendfile(int out, int in, off_t *offset, size_t count)
     if (nonblocking < 0)
         return nonblocking;
     if ((ssize_t)count > 0 && !nonblocking && kind != KIND_FILE)
-        return copy_to_socket(&op, in, offset, count);
+        return copy_to_socket(&op, in, s.d_in, offset, count);
     return op_run(&op, attempt_sendfile, false);
 }
 

@@ -83,6 +83,7 @@ GO_EXPORT int go_close(int fd)
     io_enter();
     uint32_t generation = netpoll_closing(fd);
     netpoll_order_in(); /* the other end learns of it */
+    __sanitizer_syscall_pre_impl_close(fd);
     go_block_enter(); /* a socket may linger, a network file be written back */
     int r = (int)SYSCALL1(SYS_close, fd);
     go_block_leave();

@@ -136,9 +136,9 @@ static noinline ssize_t attempt_read_other(struct op *op)
 {
     struct poll_desc *d = op->d;
     enum poll_kind kind = (enum poll_kind)load_relaxed(&d->kind);
-    if (op_looks_first(kind))
+    if (kind == KIND_TERMINAL)
         return op_look_and_take(op, SYS_readv);
-    ssize_t n = read_nowait(op);
+    ssize_t n = read_nowait(op); /* of some devices, eventfds, only writes do not know it */
     if (n >= 0) {
         if (kind == KIND_FILE && n > 0 && (size_t)n < iov_size(op->iov, op->count) && io_classify(op->fd, d) == KIND_FILE)
             return file_read_rest(op, n);
@@ -325,7 +325,7 @@ GO_EXPORT ssize_t go_recv(int fd, void *buffer, size_t size, int flags)
 
 GO_EXPORT ssize_t go_recvmsg(int fd, struct msghdr *message, int flags)
 {
-    struct op op = { .fd = fd, .side = POLL_READ, .flags = flags, .extra = message,
+    struct op op = { .fd = fd, .side = POLL_READ, .flags = flags | MSG_CMSG_CLOEXEC, .extra = message,
                      .no_wait = (flags & (MSG_DONTWAIT | MSG_ERRQUEUE)) != 0 };
     io_enter();
     int r = netpoll_begin(fd, &op.d);
@@ -334,6 +334,8 @@ GO_EXPORT ssize_t go_recvmsg(int fd, struct msghdr *message, int flags)
     bool all = unlikely(waits_for_all(&op)) && message->msg_iovlen <= IOV_MAX;
     ssize_t n = all ? recv_all(&op, message) : op_run(&op, attempt_recvmsg, false);
     netpoll_pass_on(op.d, POLL_READ);
+    if (n >= 0) /* the kernel says it with the result */
+        message->msg_flags &= ~MSG_CMSG_CLOEXEC | flags;
     if (!all && n > 0 && !(flags & MSG_TRUNC))
         sanitize_vector(message->msg_iov, message->msg_iovlen, n, true);
     return n;

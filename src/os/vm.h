@@ -2,8 +2,10 @@
 //
 // Memory from the system. What an operating system must supply:
 //   vm_map       zeroed memory, used only as it is touched, counted against no limit before
+//   vm_map_file  what is in a file, to be read
 //   vm_guard     ranges that fault on access, without a mapping of their own; -ENOSYS, -EINVAL … if it cannot
 //   vm_no_access the same by page protection, which costs two mappings
+//   vm_executable  what is written there can be run
 //   vm_unguard   takes such guards away again, those that there are
 //   vm_discard   the contents may be lost and the memory used otherwise; reads as zeros; guards stay
 //   vm_populate  as if each page had been touched, for less; false if it cannot
@@ -23,6 +25,7 @@ struct vm_range {
 
 /* NULL when there is none. `align` is a power of two, or 0 for a page. */
 void *vm_map(size_t size, size_t align);
+const void *vm_map_file(int fd, size_t size);
 void vm_unmap(void *start, size_t size);
 
 /* 0 or -errno. */
@@ -31,6 +34,7 @@ void vm_unguard(void *start, size_t size);
 /* Whether that does fault. Otherwise overwrites 16 bytes there. */
 bool vm_faults(void *start);
 int vm_no_access(void *start, size_t size);
+int vm_executable(void *start, size_t size);
 
 void vm_discard(const struct vm_range *ranges, size_t n, bool many_at_once);
 bool vm_populate(const struct vm_range *ranges, size_t n);

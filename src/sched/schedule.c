@@ -359,10 +359,14 @@ _Noreturn void park_for_ever(struct m *mp, struct g *gp)
     check_failed(__FILE__, __LINE__, "a dead goroutine runs");
 }
 
-/* Behind those that wait in the global queue, or the ring's next would be gp again, sixty times. */
+/* Behind those that wait in the global queue, or the ring's next would be gp again, sixty times; and behind runnext, for a fair pick
+ * takes from the ring first. */
 static noinline void yield_to_others(struct p *pp, struct g *gp)
 {
     if (global_size() == 0) {
+        struct g *next = runq_pop_next(pp);
+        if (next)
+            runq_push(pp, next);
         runq_push(pp, gp);
         return;
     }

@@ -104,6 +104,7 @@ static struct central centrals[STACK_CLASSES] = {
     [0 ... STACK_CLASSES - 1] = { .lock = LOCK_INIT(RANK_STACK) },
 };
 static struct stack_config config;
+static bool executable; /* as the program's own stack */
 static _Atomic uint8_t guard_kind;
 static _Atomic long mappings_left;
 static _Atomic bool no_populate; /* the kernel has refused it once */
@@ -163,6 +164,7 @@ unsigned stack_class_for(size_t size)
 void stack_init(const struct stack_config *c)
 {
     config = *c;
+    executable = os_executable_stacks();
 #if GO_HAVE_VALGRIND
     config.no_process_madvise |= RUNNING_ON_VALGRIND != 0; /* it complains aloud of calls it does not know */
 #endif
@@ -207,6 +209,8 @@ static bool slab_add(struct central *c, unsigned class)
         char *slab = slots ? vm_map(bytes, 0) : NULL;
         if (slab) {
             vm_no_huge(slab, bytes);
+            if (executable)
+                vm_executable(slab, bytes); /* or not: the system may forbid it */
 #if HAVE_ASAN
             __lsan_register_root_region(slots, count * sizeof *slots);
 #endif
@@ -349,6 +353,8 @@ static bool small_slab_add(struct central *c)
     }
     if (!config.no_thp)
         vm_huge(slab, SMALL_SLAB);
+    if (executable)
+        vm_executable(slab, SMALL_SLAB);
 #if HAVE_ASAN
     __lsan_register_root_region(slab, SMALL_SLAB);
 #endif

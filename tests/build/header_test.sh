@@ -11,7 +11,7 @@ compile() { # CC FLAGS... FILE
 for cc in $(compilers); do
     for std in c11 gnu11 gnu17; do
         # shellcheck disable=SC2086
-        check "strict $cc $std" compile $cc -std=$std $strict -O2 -c "$root/tests/build/user.c"
+        check "strict $cc $std" compile $cc -std=$std $strict -Wdouble-promotion -O2 -c "$root/tests/build/user.c"
     done
     # shellcheck disable=SC2086
     check "strict $cc without short names" compile $cc -std=c11 $strict -DGO_NO_SHORT_NAMES -c "$root/tests/build/user.c"

@@ -13,6 +13,9 @@ struct point {
 };
 
 static _Atomic int sum;
+static go_mutex floats_lock;
+static go_waitgroup floats_done;
+static float floats;
 
 static void add(double a, int b, struct point p, const char *text)
 {
@@ -22,6 +25,31 @@ static void add(double a, int b, struct point p, const char *text)
 static void deferred(void *arg)
 {
     ++*(int *)arg;
+}
+
+/* Nobody is to be told that floats are widened: they are not. */
+static float halves(float a, float b, float c, float d)
+{
+    go_chan(float) sent = go_chan_make(float, 1);
+    float got = 0;
+    if (go_chan_send(sent, (a + b + c + d) / 2) == 0)
+        go_chan_recv(sent, &got);
+    go_chan_unref(sent);
+    go_mutex_lock(&floats_lock);
+    floats += got;
+    go_mutex_unlock(&floats_lock);
+    go_waitgroup_done(&floats_done);
+    return got;
+}
+
+static int with_floats(void)
+{
+    float one = 1;
+    go_waitgroup_add(&floats_done, 2);
+    go_go(halves, one, 2, one, 4);
+    go_go(halves, 2.0F, one, one, one);
+    go_waitgroup_wait(&floats_done);
+    return (int)(2 * floats);
 }
 
 static int with_defer(int *count)
@@ -132,7 +160,8 @@ int main(void)
 #endif
     while (go_count() > 1)
         go_yield();
-    if (go_sleep(GO_MILLISECOND) != 0 || go_id() != 1 || go_maxprocs(0) < 1 || scope() != 7 || channels() != 51 || outside() != 3)
+    if (go_sleep(GO_MILLISECOND) != 0 || go_id() != 1 || go_maxprocs(0) < 1 || scope() != 7 || channels() != 51 || outside() != 3 ||
+        with_floats() != 13)
         return 1;
     printf("sum %d, deferred %d\n", sum, count);
     return 0;

@@ -46,6 +46,28 @@ CHILD(race)
     go_waitgroup_wait(&done);
 }
 
+static void makes_pipes(void)
+{
+    for (int i = 0; i < 200; i++) {
+        int fds[2];
+        if (pipe(fds) == 0) {
+            go_close(fds[0]);
+            go_close(fds[1]);
+        }
+        go_yield();
+    }
+    go_waitgroup_done(&done);
+}
+
+/* Numbers are used again: that is no race. */
+CHILD(descriptors)
+{
+    go_waitgroup_add(&done, 8);
+    for (int i = 0; i < 8; i++)
+        go(makes_pipes);
+    go_waitgroup_wait(&done);
+}
+
 static int launched_with;
 
 static void look(const int *value)
@@ -257,6 +279,9 @@ TEST(race_with_the_kernel_is_seen)
 TEST(no_race_is_invented)
 {
     struct test_result r = test_run_child("ordered", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "");
+    r = test_run_child("descriptors", "GOMAXPROCS=4", NULL);
     CHECK_EQ(r.status, 0);
     CHECK_STR(r.output, "");
     r = test_run_child("handed_over", NULL);

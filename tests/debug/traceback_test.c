@@ -115,6 +115,18 @@ TEST(parked)
     CHECK_STR(e, origin);
 }
 
+/* A function of the library launched itself: it is shown, and not what it has called. */
+TEST(library_functions_alone)
+{
+    static go_waitgroup never;
+    go_waitgroup_add(&never, 1);
+    go_with(((go_options){ .name = "waiter" }), go_waitgroup_wait, &never);
+    until_asleep("\"waiter\"\ngo_waitgroup_wait()\n");
+    const char *e = entry(text, "\"waiter\"");
+    CHECK(!strstr(e, "park") && !strstr(e, "sema"));
+    go_waitgroup_done(&never);
+}
+
 /* The caller's entry comes first. */
 TEST(caller_first)
 {

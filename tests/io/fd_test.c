@@ -499,6 +499,26 @@ TEST(wait_all_in_messages)
     go_close(fds[1]);
 }
 
+/* As all descriptors the library makes; and the flag that it takes is the library's affair. */
+TEST(received_descriptors_are_close_on_exec)
+{
+    for (int flags = 0; flags < 2; flags++) {
+        int fds[2], sent = -1;
+        char c[3], control[64];
+        struct iovec iov = { c, sizeof c };
+        struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
+        pair_of(1, fds);
+        send_fd(fds[1], "abc", 3, fds[1]);
+        CHECK_EQ(go_recvmsg(fds[0], &m, flags ? MSG_WAITALL : 0), 3);
+        CHECK_EQ(m.msg_flags & MSG_CMSG_CLOEXEC, 0);
+        memcpy(&sent, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof sent);
+        CHECK_EQ(fcntl(sent, F_GETFD), FD_CLOEXEC);
+        go_close(sent);
+        go_close(fds[0]);
+        go_close(fds[1]);
+    }
+}
+
 /* Looking at all there will be takes nothing, and comes back with less at the end only. */
 TEST(wait_all_and_peek)
 {
@@ -1490,7 +1510,10 @@ TEST(eventfd_and_terminal)
     CHECK_EQ(r.result, 8);
     memcpy(&v, r.buffer, 8);
     CHECK_EQ(v, 1);
-    close(e);
+    /* What is too short is so, too, when there is nothing. */
+    go_fd_deadline(e, go_now() + GO_SECOND, 0);
+    CHECK_EQ(go_read(e, &v, 4), -EINVAL);
+    go_close(e);
 
     int fds[2];
     if (!open_terminal(fds))

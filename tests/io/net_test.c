@@ -1114,6 +1114,10 @@ TEST(sendfile_arguments)
         CHECK_EQ(go_sendfile(s[0], -1, NULL, 1), -EBADF);
         CHECK_EQ(go_sendfile(s[0], fileno(file), &negative, 1), -EINVAL);
         CHECK_EQ(go_sendfile(s[0], fileno(file), NULL, 0), 0);
+        /* It reads, too: what is too late for that. */
+        go_fd_deadline(fileno(file), 1, 0);
+        CHECK_EQ(go_sendfile(s[0], fileno(file), NULL, 1), -ETIMEDOUT);
+        go_fd_deadline(fileno(file), 0, 0);
     }
     int fds[] = { p[0], p[1], s[0], s[1], directory, null };
     for (int i = 0; i < 6; i++)

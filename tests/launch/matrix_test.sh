@@ -94,6 +94,50 @@ for cc in $(compilers); do
     done
 done
 
+# Functions of the program's own at each entry and exit: what is inlined from the header is none.
+printf '#define OWN __attribute__((no_instrument_function))\nOWN void __cyg_profile_func_enter(void *f, void *at) { (void)f, (void)at; }\nOWN void __cyg_profile_func_exit(void *f, void *at) { (void)f, (void)at; }\n' >"$work/profile.c"
+for cc in $(compilers); do
+    for flags in -O0 -O2; do
+        # shellcheck disable=SC2086
+        check "$cc $flags instrumented functions" $cc $flags -finstrument-functions -I"$root/include" "$work/two.c" "$work/other.c" "$work/profile.c" \
+            -o "$work/two" "$archive" -pthread
+        check "$cc $flags instrumented functions run" env GOMAXPROCS=1 "$work/two"
+    done
+done
+
+# GCC's pointers to nested functions point to the stack, which is executable then, a goroutine's as well as a thread's.
+if command -v gcc >/dev/null; then
+    cat >"$work/nested.c" <<'END'
+#include <goroutine.h>
+#include <stdlib.h>
+static int n;
+static __attribute__((noinline)) void call(void (*f)(int), int by)
+{
+    f(by);
+}
+static void uses_its_locals(int by)
+{
+    int twice = 2 * by;
+    void add(int m) { n += m * twice; }
+    call(add, 3);
+}
+int main(void)
+{
+    go_scope *s = go_scope_open();
+    go_scope_go(s, uses_its_locals, 5);
+    go_scope_close(s);
+    go_with(((go_options){ .stack_size = 8192 }), uses_its_locals, 1);
+    while (n < 36)
+        go_yield();
+    return n != 36;
+}
+END
+    for flags in -O0 -O2; do
+        check "gcc $flags pointers to nested functions" gcc $flags -I"$root/include" "$work/nested.c" -o "$work/nested" "$archive" -pthread
+        check "gcc $flags pointers to nested functions run" env GOMAXPROCS=1 "$work/nested"
+    done
+fi
+
 # Go statements in a shared library of the program's own.
 for cc in $(compilers); do
     check "$cc a plugin" $cc -O2 -fPIC -shared -I"$root/include" "$work/other.c" -o "$work/libother.so" -L"$build" -lgoroutine

@@ -18,6 +18,8 @@ void takes_pair(struct pair p);
 void takes_pointer(const char *s);
 void takes_two(int a, double b);
 void takes_none(void);
+_Noreturn void never_returns(void);
+int is_const(int n) __attribute__((const));
 void takes_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 void use(struct pair p, struct other o, const go_options *options, go_scope *scope, const void *v);
@@ -30,6 +32,8 @@ void use(struct pair p, struct other o, const go_options *options, go_scope *sco
     go(takes_pointer, "text");
     go(takes_two, 1, 2);
     go(takes_none);
+    go(never_returns);
+    go(is_const, 1);
     go(takes_format, "%d", 1);
     go(returns_complex, 1);
     go(returns_long_double);

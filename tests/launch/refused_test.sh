@@ -17,6 +17,9 @@ for cc in $(compilers); do
         text=$(sed -n "/^#elif CASE == $n\$/{n;s|.*/\\* says: *\\(.*\\) *\\*/.*|\\1|p}" "$source" | sed 's/ *$//')
         # shellcheck disable=SC2086
         refused "case $n, $cc" "$text" $cc $strict -DCASE=$n -I"$root/include" -c "$source" -o "$work/o"
+        # Where the header has been installed for the system compilers are silent about what is written in it.
+        # shellcheck disable=SC2086
+        refused "case $n, $cc, installed" "$text" $cc $strict -DCASE=$n -isystem "$root/include" -c "$source" -o "$work/o"
     done
 done
 finish

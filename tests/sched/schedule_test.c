@@ -199,6 +199,32 @@ TEST(yielders_take_turns)
     CHECK_STR(r.output, "");
 }
 
+static void counts_itself(int *n)
+{
+    ++*n;
+}
+
+/* Also where the pick is the fair one, which takes from the ring first. */
+CHILD(yield_to_the_new)
+{
+    int n = 0;
+    for (int i = 0; i < 300; i++) {
+        go(counts_itself, &n);
+        go_yield();
+        if (n != i + 1)
+            printf("the one launched as number %d did not run\n", i);
+        while (n != i + 1)
+            go_yield();
+    }
+}
+
+TEST(a_yielder_lets_the_new_one_run)
+{
+    struct test_result r = test_run_child("yield_to_the_new", "GOMAXPROCS=1", "GODEBUG=preempt=0", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "");
+}
+
 CHILD(locked_yielder)
 {
     go_waitgroup_add(&running, 2);

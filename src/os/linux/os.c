@@ -2,6 +2,7 @@
 // The seam of os/os.h on Linux.
 #include "os/os.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -12,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -111,6 +113,15 @@ int os_gettid(void)
 bool os_is_first_thread(void)
 {
     return SYSCALL0(SYS_gettid) == SYSCALL0(SYS_getpid);
+}
+
+bool os_executable_stacks(void)
+{
+    const Elf64_Phdr *segment = (const void *)getauxval(AT_PHDR);
+    for (unsigned long n = getauxval(AT_PHNUM); segment && n > 0; n--, segment++)
+        if (segment->p_type == PT_GNU_STACK)
+            return segment->p_flags & PF_X;
+    return false;
 }
 
 int os_thread_count(void)

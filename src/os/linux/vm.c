@@ -31,18 +31,27 @@ static bool fails(void)
 }
 
 /* ThreadSanitizer must hear of new memory, or it compares with what was written to the same addresses before. */
-static char *map(size_t size)
+static void *map_as(size_t size, int protection, int flags, int fd)
 {
 #if HAVE_TSAN
     int before = errno;
-    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *p = mmap(NULL, size, protection, flags, fd, 0);
     errno = before;
     return p == MAP_FAILED ? NULL : p;
 #else
-    long r = SYSCALL6(SYS_mmap, NULL, size, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return r < 0 && r > -4096 ? NULL : (char *)r;
+    long r = SYSCALL6(SYS_mmap, NULL, size, protection, flags, fd, 0);
+    return r < 0 && r > -4096 ? NULL : (void *)r;
 #endif
+}
+
+static char *map(size_t size)
+{
+    return map_as(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+}
+
+const void *vm_map_file(int fd, size_t size)
+{
+    return map_as(size, PROT_READ, MAP_PRIVATE, fd);
 }
 
 void *vm_map(size_t size, size_t align)
@@ -124,6 +133,11 @@ void vm_unguard(void *start, size_t size)
 bool vm_faults(void *start)
 {
     return SYSCALL2(SYS_clock_gettime, 1 /* CLOCK_MONOTONIC */, start) == -EFAULT;
+}
+
+int vm_executable(void *start, size_t size)
+{
+    return (int)SYSCALL3(SYS_mprotect, start, size, PROT_READ | PROT_WRITE | PROT_EXEC);
 }
 
 int vm_no_access(void *start, size_t size)
