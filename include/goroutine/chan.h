@@ -124,10 +124,15 @@ struct go_channel;
 
 /*
  * Pointers to T, checked: the compiler complains about an initialization by another type. (Also where this is a system header: the
- * complaint is about the user's own expression.)
+ * complaint is about the user's own expression.) GCC lets one that differs in its sign pass, unless two are compared.
  */
-#define GO_CHAN_TO_(c, out) ((GO_ELEMENT_(c) *[1]){ (out) }[0])
-#define GO_CHAN_FROM_(c, pointer) (__extension__ (const GO_ELEMENT_(c) *[1]){ (pointer) }[0])
+#ifdef __clang__
+#define GO_POINTER_(type, pointer) ((type *){ (pointer) })
+#else
+#define GO_POINTER_(type, pointer) ((type *[1]){ (pointer) }[0 * sizeof((pointer) == *(type **)0)])
+#endif
+#define GO_CHAN_TO_(c, out) GO_POINTER_(GO_ELEMENT_(c), out)
+#define GO_CHAN_FROM_(c, pointer) (__extension__ GO_POINTER_(const GO_ELEMENT_(c), pointer))
 
 /* Clang would warn that what occurs a second time unevaluated has side effects, and GCC that a float is widened. */
 #ifdef __clang__

@@ -107,7 +107,7 @@ enum {
 	GO_CASE_WRITABLE_,
 };
 
-#define GO_CASE_OK_(ok) ((_Bool *[1]){ (ok) }[0])
+#define GO_CASE_OK_(ok) ((_Bool *){ (ok) })
 #define GO_CASE_RECV_(c, out, ok, ...) \
 	((go_case){ .chan_ = GO_CHAN_(c), .kind_ = GO_CASE_RECV_KIND_, .to_ = GO_CHAN_TO_(c, out), .ok_ = GO_CASE_OK_(ok) })
 #define GO_CASE_SEND_(c, value, ok, ...) \

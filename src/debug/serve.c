@@ -62,8 +62,10 @@ static void write_group(struct report *r, const struct group *g, int64_t now)
     out_str(o, "],\"frames\":[");
     const char *before = "";
     for (uint32_t i = g->first; i < g->end; i++) {
-        if (g->elided && i == FRAMES_TOP)
-            out_f(o, ",\"...%u frames elided...\"", g->elided);
+        if (g->elided && i == FRAMES_TOP) {
+            out_f(o, "%s\"...%u frames elided...\"", before, g->elided);
+            before = ",";
+        }
         write_frame(o, before, symbols_add(&r->symbols, g->pc[i] - 1));
         before = ",";
     }

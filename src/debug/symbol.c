@@ -14,6 +14,7 @@
 #include <elf.h>
 #include <string.h>
 
+#include "base/sanitize.h"
 #include "os/linux/syscall.h"
 #include "os/vm.h"
 
@@ -32,6 +33,7 @@ static const char *map_file(const char *path, size_t *size)
     const char *image = NULL;
     if (length > (long)sizeof(Elf64_Ehdr))
         image = vm_map_file(fd, (size_t)length);
+    __sanitizer_syscall_pre_impl_close(fd);
     SYSCALL1(SYS_close, fd);
     if (!image)
         return NULL;

@@ -41,15 +41,25 @@ static void copy_buffer(void *arg)
         b->memory = malloc(COPY_STEP);
 }
 
+struct sendfile {
+    int in;
+    struct poll_desc *d_in;
+    uint32_t generation_in;
+    off_t *offset;
+    size_t count;
+};
+
 /* To what is in blocking mode: as others write. */
-static ssize_t copy_to_socket(struct op *op, int in, struct poll_desc *d_in, off_t *offset, size_t count)
+static ssize_t copy_to_socket(struct op *op, const struct sendfile *s)
 {
+    int in = s->in;
+    off_t *offset = s->offset;
+    size_t count = s->count;
     struct copy_buffer b = { 0 };
     off_t at = offset ? *offset : SYSCALL3(SYS_lseek, in, 0, SEEK_CUR);
     ssize_t done = 0, r = 0;
     if (at < 0)
         return !offset && at != -ESPIPE ? at : -EINVAL;
-    uint32_t generation_in = load_relaxed(&d_in->generation);
     op->seen = netpoll_see(op->d, POLL_WRITE); /* all that follows is for these two files */
     op->goes_on = true;
     system_stack_call(copy_buffer, &b);
@@ -58,13 +68,13 @@ static ssize_t copy_to_socket(struct op *op, int in, struct poll_desc *d_in, off
     for (; count > 0; io_enter()) {
         struct iovec iov = { b.memory, count < COPY_STEP ? count : COPY_STEP };
         size_t most = iov.iov_len, written = 0;
-        if (netpoll_late(d_in, POLL_READ))
+        if (netpoll_late(s->d_in, POLL_READ))
             r = -ETIMEDOUT;
         else if (!offset && (at = SYSCALL3(SYS_lseek, in, 0, SEEK_CUR)) < 0)
             r = at;
         else
             r = op_read_at(in, &iov, 1, at);
-        if (load_relaxed(&d_in->generation) != generation_in)
+        if (load_relaxed(&s->d_in->generation) != s->generation_in)
             r = -EBADF;
         if (r <= 0)
             break;
@@ -77,7 +87,7 @@ static ssize_t copy_to_socket(struct op *op, int in, struct poll_desc *d_in, off
         count -= written;
         if (offset)
             *offset = at;
-        else if (load_relaxed(&d_in->generation) == generation_in)
+        else if (load_relaxed(&s->d_in->generation) == s->generation_in)
             SYSCALL3(SYS_lseek, in, at, SEEK_SET);
         if (r < 0 || (size_t)r < most)
             break;
@@ -87,17 +97,12 @@ static ssize_t copy_to_socket(struct op *op, int in, struct poll_desc *d_in, off
     return done > 0 ? done : r == -EISDIR || (r == -ESPIPE && !offset) ? -EINVAL : r; /* as sendfile has it */
 }
 
-struct sendfile {
-    int in;
-    struct poll_desc *d_in;
-    off_t *offset;
-    size_t count;
-};
-
 static ssize_t attempt_sendfile(struct op *op)
 {
     struct sendfile *s = op->extra;
     struct sigpipe_guard guard;
+    if (load_relaxed(&s->d_in->generation) != s->generation_in)
+        return -EBADF;
     if (netpoll_late(s->d_in, POLL_READ))
         return -ETIMEDOUT;
     go_block_enter(); /* the file may have to be read from a disk */
@@ -118,12 +123,13 @@ GO_EXPORT ssize_t go_sendfile(int out, int in, off_t *offset, size_t count)
         r = netpoll_begin(in, &s.d_in);
     if (r < 0)
         return r;
+    s.generation_in = load_relaxed(&s.d_in->generation);
     enum poll_kind kind = io_classify(out, op.d);
     int nonblocking = io_nonblocking(out);
     if (nonblocking < 0)
         return nonblocking;
     if ((ssize_t)count > 0 && !nonblocking && kind != KIND_FILE)
-        return copy_to_socket(&op, in, s.d_in, offset, count);
+        return copy_to_socket(&op, &s);
     return op_run(&op, attempt_sendfile, false);
 }
 

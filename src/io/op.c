@@ -81,7 +81,7 @@ ssize_t op_in_vain(struct op *op, attempt_fn attempt)
 
 int op_not_pollable(struct op *op)
 {
-    if (op_looks_first((enum poll_kind)load_relaxed(&op->d->kind))) /* another one is at it, or it has blocked for long */
+    if (load_relaxed(&op->d->kind) == KIND_TERMINAL) /* another one is at it, or it has blocked for long */
         return go_sleep(IO_PAUSE);
     store_relaxed(&op->d->kind, KIND_TERMINAL); /* to be asked in the blocking way */
     return 0;

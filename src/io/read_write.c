@@ -84,7 +84,9 @@ static size_t iov_size(const struct iovec *iov, int count)
 /* All that a socket can be asked for at once, with the address and so on. */
 static always_inline ssize_t attempt_recvmsg(struct op *op)
 {
-    return SYSCALL3(SYS_recvmsg, op->fd, op->extra, op->flags | MSG_DONTWAIT);
+    int flags = op->flags | MSG_DONTWAIT;
+    ssize_t n = SYSCALL3(SYS_recvmsg, op->fd, op->extra, flags | MSG_CMSG_CLOEXEC);
+    return n == -EINVAL ? SYSCALL3(SYS_recvmsg, op->fd, op->extra, flags) : n; /* not all families know the flag */
 }
 
 static always_inline ssize_t attempt_recvfrom(struct op *op)
@@ -138,7 +140,9 @@ static noinline ssize_t attempt_read_other(struct op *op)
     enum poll_kind kind = (enum poll_kind)load_relaxed(&d->kind);
     if (kind == KIND_TERMINAL)
         return op_look_and_take(op, SYS_readv);
-    ssize_t n = read_nowait(op); /* of some devices, eventfds, only writes do not know it */
+    ssize_t n = read_nowait(op);
+    if (kind == KIND_DEVICE && cannot_nowait(n)) /* that may have been about its writes: an eventfd's */
+        return op_look_and_take(op, SYS_readv);
     if (n >= 0) {
         if (kind == KIND_FILE && n > 0 && (size_t)n < iov_size(op->iov, op->count) && io_classify(op->fd, d) == KIND_FILE)
             return file_read_rest(op, n);
@@ -199,7 +203,7 @@ static ssize_t attempt_readv(struct op *op)
     enum poll_kind kind = (enum poll_kind)load_relaxed(&op->d->kind);
     if (kind == KIND_UNKNOWN)
         kind = io_classify(op->fd, op->d);
-    if (kind == KIND_FILE || kind == KIND_PIPE)
+    if (kind == KIND_FILE || kind == KIND_PIPE || kind == KIND_DEVICE)
         return attempt_read_other(op);
     ssize_t n = read_nowait(op);
     if (cannot_nowait(n) && !op_looks_first(kind)) { /* sockets before Linux 6.5 */
@@ -248,10 +252,9 @@ static bool error_waits(int fd)
 
 static ssize_t attempt_recv_part(struct op *op)
 {
-    struct msghdr *m = op->extra;
     if (op->goes_on && error_waits(op->fd))
         return -EIO; /* recv_all has a part */
-    ssize_t n = SYSCALL3(SYS_recvmsg, op->fd, m, op->flags | MSG_DONTWAIT);
+    ssize_t n = attempt_recvmsg(op);
     bool part = n > 0 && (size_t)n < iov_size(op->iov, op->count), peeks = op->flags & MSG_PEEK;
     if (part && peeks && os_poll(op->fd, POLLRDHUP) == 0)
         return -EAGAIN;
@@ -325,7 +328,7 @@ GO_EXPORT ssize_t go_recv(int fd, void *buffer, size_t size, int flags)
 
 GO_EXPORT ssize_t go_recvmsg(int fd, struct msghdr *message, int flags)
 {
-    struct op op = { .fd = fd, .side = POLL_READ, .flags = flags | MSG_CMSG_CLOEXEC, .extra = message,
+    struct op op = { .fd = fd, .side = POLL_READ, .flags = flags, .extra = message,
                      .no_wait = (flags & (MSG_DONTWAIT | MSG_ERRQUEUE)) != 0 };
     io_enter();
     int r = netpoll_begin(fd, &op.d);

@@ -43,7 +43,7 @@ int os_thread_start(void *(*fn)(void *), void *arg, size_t stack_size);
 void os_thread_yield(void);
 int os_gettid(void);
 bool os_is_first_thread(void);
-bool os_executable_stacks(void); /* the program wants them, for GCC's pointers to nested functions */
+bool os_executable_stacks(void); /* the program or a library of it wants them, for GCC's pointers to nested functions */
 int os_thread_count(void); /* of this process; 0: unknown */
 
 /* min(affinity mask, cgroup quota rounded up), at least 1. */

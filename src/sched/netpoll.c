@@ -31,11 +31,11 @@
 //
 // An edge wakes the first in the queue, not all of them: on a listening socket a thousand goroutines would come for one
 // connection. But an edge may stand for many connections. So whoever has had success and leaves something passes on: it wakes
-// the next one. Who comes in vain goes back to its place in the queue, which is the head unless all have been woken (a deadline was
-// set). Those who only look (select) use up nothing and
-// do not count. To keep the order among several, one of them at a time is in flight, between its wake-up and the end of its attempt: an
-// edge that comes meanwhile wakes nobody else, for the one in flight sees it, or wakes the next when it lands: always, also where it has
-// taken all there was, for the same event may have told of the end, or of an error.
+// the next one. Who comes in vain goes back to its place in the queue: the head, but where all have been woken, for a deadline was set.
+// Those who only look (select) use up nothing and do not count. To keep the order among several, one of them at a time is in flight,
+// between its wake-up and the end of its attempt: an edge that comes meanwhile wakes nobody else, for the one in flight sees it, or
+// wakes the next when it lands: always, also where it has taken all there was, for the same event may have told of the end, or of an
+// error.
 //
 // "The same number, another file"
 //
@@ -373,7 +373,7 @@ static bool is_before(const struct netpoll_waiter *a, const struct netpoll_waite
     return (int32_t)(a->place - b->place) < 0;
 }
 
-/* At its place. That is nearly always the end, for new ones and where all have been woken, or the head. */
+/* At its place. That is the end for new ones, or the head; where all have been woken it is near the end for most. */
 static void enqueue_locked(struct netpoll_waiter *w)
 {
     struct poll_desc *d = w->desc;

@@ -76,7 +76,7 @@ enum poll_kind {
     KIND_SOCKET, /* MSG_DONTWAIT works */
     KIND_TCP,    /* and a short read means that there was no more */
     KIND_PIPE,   /* pollable, and RWF_NOWAIT works */
-    KIND_DEVICE, /* pollable, and it does not: look first */
+    KIND_DEVICE, /* pollable, and it does not, at least for writes: look first */
     KIND_TERMINAL, /* and that is not enough: it may block all the same */
     KIND_FILE,   /* always ready: its calls are handed off */
 };

@@ -42,6 +42,16 @@ static always_inline void runq_push(struct p *pp, struct g *gp)
     runq_put(pp, gp);
 }
 
+/* Before all others: it has been picked, and cannot run. Not runnext, which a fair pick leaves for later. Owner. */
+static inline void runq_put_back(struct p *pp, struct g *gp)
+{
+    if (unlikely(!runq_has_room(pp)))
+        runq_overflow(pp);
+    uint32_t head = load_relaxed(&pp->head) - 1;
+    pp->ring[head % RUNQ_SIZE] = gp;
+    store_relaxed(&pp->head, head);
+}
+
 static always_inline struct g *runq_pop(struct p *pp)
 {
     uint32_t head = load_relaxed(&pp->head);

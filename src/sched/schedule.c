@@ -777,15 +777,14 @@ void schedule(struct m *mp)
             /* A goroutine that ends while it is locked takes its thread along: nobody knows what it has
              * done to it. */
             if (gp)
-                runq_push_next(mp->p, gp);
+                runq_put_back(mp->p, gp);
             if (mp->p)
                 p_hand_off(p_detach(mp));
             return;
         }
         if (unlikely(mp->locked_g)) {
-            /* Before the one that has yielded, which is at the end already. */
             if (gp)
-                runq_push_next(mp->p, gp);
+                runq_put_back(mp->p, gp);
             wait_for_locked(mp);
             gp = mp->locked_g;
         }

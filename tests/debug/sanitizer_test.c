@@ -59,12 +59,33 @@ static void makes_pipes(void)
     go_waitgroup_done(&done);
 }
 
+static void opens(void)
+{
+    for (int i = 0; i < 100; i++) {
+        go_close(go_open("/dev/null", O_RDONLY));
+        go_yield();
+    }
+    go_waitgroup_done(&done);
+}
+
+static void reports(void)
+{
+    int null = open("/dev/null", O_WRONLY);
+    for (int i = 0; i < 5; i++)
+        go_traceback(null);
+    go_close(null);
+    go_waitgroup_done(&done);
+}
+
 /* Numbers are used again: that is no race. */
 CHILD(descriptors)
 {
-    go_waitgroup_add(&done, 8);
+    go_waitgroup_add(&done, 13);
     for (int i = 0; i < 8; i++)
         go(makes_pipes);
+    for (int i = 0; i < 4; i++)
+        go(opens);
+    go(reports);
     go_waitgroup_wait(&done);
 }
 

@@ -499,6 +499,19 @@ TEST(wait_all_in_messages)
     go_close(fds[1]);
 }
 
+/* A family that does not know the flag. */
+TEST(packets)
+{
+    int s = socket(AF_PACKET, SOCK_DGRAM, 0);
+    if (s < 0)
+        SKIP("no packet sockets here");
+    char c[1], control[64];
+    struct iovec iov = { c, sizeof c };
+    struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
+    CHECK_EQ(go_recvmsg(s, &m, MSG_DONTWAIT), -EAGAIN);
+    go_close(s);
+}
+
 /* As all descriptors the library makes; and the flag that it takes is the library's affair. */
 TEST(received_descriptors_are_close_on_exec)
 {

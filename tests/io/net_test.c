@@ -65,6 +65,13 @@ static int listen_local(char *address, size_t size)
     return l;
 }
 
+/* By accept(2), when the connection is there: a listener of the library's does not block. */
+static int plain_accept(int l)
+{
+    CHECK_EQ(go_wait_fd(l, POLLIN), POLLIN);
+    return accept(l, NULL, NULL);
+}
+
 static int option(int fd, int level, int name)
 {
     int v = -1;
@@ -508,7 +515,7 @@ TEST(closed_while_the_listener_is_behind)
         go_yield();
     CHECK_EQ(go_close(s), 0);
     CHECK_EQ(socket(AF_UNIX, SOCK_STREAM, 0), s);
-    CHECK_EQ(close(accept(l, NULL, NULL)), 0);
+    CHECK_EQ(close(plain_accept(l)), 0);
     go_waitgroup_wait(&done);
     CHECK_EQ(r, -EBADF);
     CHECK_EQ(go_connect(s, (struct sockaddr *)&a, sizeof a), 0); /* it is not connected yet */
@@ -756,7 +763,7 @@ TEST(urgent_data)
     for (int plain = 0; plain < 2; plain++) {
         char address[64];
         int l = listen_local(address, sizeof address), result = 0;
-        int a = go_dial("tcp", address), b = plain ? accept(l, NULL, NULL) : go_accept(l, NULL, NULL);
+        int a = go_dial("tcp", address), b = plain ? plain_accept(l) : go_accept(l, NULL, NULL);
         uint32_t before = waits_at(b);
         go_waitgroup done = { 0 };
         go_waitgroup_add(&done, 1);
@@ -1135,6 +1142,44 @@ static void sends_file(struct transfer *t)
 {
     t->result = go_sendfile(t->out, t->in, NULL, SSIZE_MAX);
     atomic_store(&t->ended, true);
+}
+
+static void sends_some(struct transfer *t)
+{
+    t->result = go_sendfile(t->out, t->in, NULL, 1 << 20);
+    atomic_store(&t->ended, true);
+}
+
+/* It waits for room, and meanwhile its source is closed, and the number another file's. */
+TEST(sendfile_of_a_file_that_is_closed)
+{
+    FILE *file = tmpfile(), *other = tmpfile();
+    static char part[32 << 10];
+    int s[2];
+    ssize_t n;
+    REQUIRE(ftruncate(fileno(file), 1 << 20) == 0 && ftruncate(fileno(other), 1 << 20) == 0);
+    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, s) == 0);
+    fcntl(s[1], F_SETFL, O_NONBLOCK);
+    while (write(s[1], part, sizeof part) > 0)
+        ;
+    struct transfer t = { .in = fcntl(fileno(file), F_DUPFD, 200), .out = s[1] }; /* nobody else is given that one */
+    uint32_t before = waits_at(t.out);
+    go(sends_some, &t);
+    while (waits_at(t.out) == before)
+        go_yield();
+    CHECK_EQ(go_close(t.in), 0);
+    CHECK_EQ(fcntl(fileno(other), F_DUPFD, t.in), t.in);
+    while (!atomic_load(&t.ended)) {
+        while ((n = recv(s[0], part, sizeof part, MSG_DONTWAIT)) > 0)
+            ;
+        go_yield();
+    }
+    CHECK_EQ(t.result, -EBADF);
+    go_close(t.in);
+    go_close(s[0]);
+    go_close(s[1]);
+    fclose(file);
+    fclose(other);
 }
 
 /* Step by step, and each step for the file that it was. */

@@ -136,6 +136,13 @@ END
         check "gcc $flags pointers to nested functions" gcc $flags -I"$root/include" "$work/nested.c" -o "$work/nested" "$archive" -pthread
         check "gcc $flags pointers to nested functions run" env GOMAXPROCS=1 "$work/nested"
     done
+    # In a library of the program's the same.
+    sed 's/int main(void)/int nested(void); int nested(void)/' "$work/nested.c" >"$work/library.c"
+    printf 'int nested(void);\nint main(void) { return nested(); }\n' >"$work/main.c"
+    check "a library with pointers to nested functions" gcc -fPIC -shared -I"$root/include" "$work/library.c" -o "$work/libnested.so" \
+        -L"$build" -lgoroutine
+    check "a program with it" gcc "$work/main.c" -o "$work/nested" -L"$work" -lnested -L"$build" -lgoroutine -pthread
+    check "that program runs" env GOMAXPROCS=1 LD_LIBRARY_PATH="$work:$build" "$work/nested"
 fi
 
 # Go statements in a shared library of the program's own.

@@ -76,6 +76,12 @@ for cc in $(compilers); do
     right 'go_select(); go_select(case_readable(i), case_writable(i)); go_case all[2] = { case_recv(c, &i), case_default }; go_selectv(all, 2);'
     right 'go_select(case_send(c, i++), case_recv(d, &x));'
 
+    include=-I
+    for statement in 'chan_recv(c, (unsigned *)p);' 'chan_send_from(c, (unsigned *)p);' 'go_select(case_recv(c, (unsigned *)p));'; do
+        program "$statement" >"$work/program.c"
+        refused "$cc refuses a sign: $statement" pointer compile "$cc" -Werror
+    done
+    unset include
     wrong 'chan_send(c, a);'
     wrong 'chan_send(sa, i);'
     wrong 'chan_send(sa, b);'

@@ -2,9 +2,9 @@
 // The seam of os/os.h on Linux.
 #include "os/os.h"
 
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
 #include <poll.h>
@@ -13,7 +13,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -115,13 +114,20 @@ bool os_is_first_thread(void)
     return SYSCALL0(SYS_gettid) == SYSCALL0(SYS_getpid);
 }
 
+static int wants_executable(struct dl_phdr_info *object, size_t size, void *any)
+{
+    (void)size;
+    for (int i = 0; i < object->dlpi_phnum; i++)
+        if (object->dlpi_phdr[i].p_type == PT_GNU_STACK && (object->dlpi_phdr[i].p_flags & PF_X))
+            *(bool *)any = true;
+    return 0;
+}
+
 bool os_executable_stacks(void)
 {
-    const Elf64_Phdr *segment = (const void *)getauxval(AT_PHDR);
-    for (unsigned long n = getauxval(AT_PHNUM); segment && n > 0; n--, segment++)
-        if (segment->p_type == PT_GNU_STACK)
-            return segment->p_flags & PF_X;
-    return false;
+    bool any = false;
+    dl_iterate_phdr(wants_executable, &any);
+    return any;
 }
 
 int os_thread_count(void)
