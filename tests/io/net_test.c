@@ -735,12 +735,14 @@ CHILD(beside_a_busy_one)
     go_waitgroup_add(&done, 1);
     go(read_one, a, &r, &done);
     settle();
-    go(writes_in_vain, a, &stop);
+    go_scope *s = go_scope_open();
+    go_scope_go(s, writes_in_vain, a, &stop);
     settle();
     CHECK_EQ(write(pair[1], "y", 1), 1);
     go_waitgroup_wait(&done);
     CHECK_EQ(r, 1);
     atomic_store(&stop, true);
+    go_scope_close(s);
     puts("seen");
 }
 
