@@ -53,6 +53,7 @@
  *   drops the code behind the statement. Launch a function that calls it.
  * - Vectors of more than 16 bytes (__m256 and the like), and structures of nothing else, must be passed by pointer. As a result they
  *   are refused, as is what else comes back in memory.
+ * - _BitInt of more than 128 bits must be passed by pointer; nothing notices it.
  * - Functions of another calling convention (ms_abi and the like), and with Clang those that return an _Atomic(long double), cannot
  *   be launched; nothing notices it. Clang's -fsanitize=cfi takes the cast for an attack.
  * - GCC warns of a function whose result must not be ignored (warn_unused_result), as it does behind a cast to void.

@@ -19,3 +19,4 @@
 
 /* A counter that one thread writes and others read: no read-modify-write is needed. */
 #define bump_owner(p, v) store_relaxed(p, load_relaxed(p) + (v))
+#define bump_owner_release(p, v) store_release(p, load_relaxed(p) + (v))

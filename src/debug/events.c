@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The hooks. Each runs in a section of the P's owner, so what it writes is the owner's alone: no atomic operation, no lock,
-// and a reader stops the world for the moment of copying.
+// The hooks. Each is called by the P's owner, in a section, or by who has seized it. So what it writes is the owner's alone: no
+// atomic operation, no lock, and a reader stops the world for the moment of copying.
 //
 // "One event a switch"
 //
@@ -32,8 +32,10 @@ static void make_events(void *arg)
         e->births = vm_map(size / BIRTHS_PER_EVENT * sizeof *e->births, 0);
         e->ring_mask = size - 1;
         e->birth_mask = size / BIRTHS_PER_EVENT - 1;
-        if (!e->births)
+        if (e->ring && !e->births) {
+            vm_unmap(e->ring, size * sizeof *e->ring);
             e->ring = NULL;
+        }
     }
     pp->events = e;
 }
@@ -41,7 +43,7 @@ static void make_events(void *arg)
 /* The notes of mp's P; NULL if it has none, or there is no memory for them. Made when first needed, and kept. */
 static inline struct proc_events *events_of(struct m *mp)
 {
-    struct p *pp = mp->p;
+    struct p *pp = mp ? mp->p : NULL;
     if (unlikely(!pp || !mp->g0_sp)) /* no system stack: g0 itself is being made */
         return NULL;
     struct proc_events *e = pp->events;
@@ -111,6 +113,20 @@ cold void hook_end(struct m *mp, struct g *gp)
     struct proc_events *e = events_of(mp);
     if (e && tracing(e))
         put(e, gp->id, EVENT_END, 0);
+}
+
+cold void hook_taken(struct p *pp, struct g *gp)
+{
+    struct proc_events *e = pp->events;
+    if (e && gp && tracing(e))
+        put(e, gp->id, EVENT_IDLE, LEFT_READY);
+}
+
+cold void hook_regained(struct m *mp)
+{
+    struct proc_events *e = events_of(mp);
+    if (e && tracing(e))
+        put(e, mp->cur->id, EVENT_RUN, LEFT_NONE);
 }
 
 static void count(struct proc_events *e, struct g *prev, struct g *cur)

@@ -5,6 +5,7 @@
 // program. One that only needs a moment to end (a worker that has seen its channel closed) is none; so as long as some are not waiting
 // for anything, the check looks again, for a while.
 #include <goroutine/debug.h>
+#include <goroutine/scope.h>
 #include <goroutine/time.h>
 
 #include <stdlib.h>
@@ -93,9 +94,10 @@ static void write_leaks(void *arg)
         if (g->name[0])
             out_f(&r->out, " \"%s\"", g->name);
         out_str(&r->out, ": goroutine");
-        for (unsigned i = 0; i < FOLD && i < g->count && g->ids[i]; i++)
-            out_f(&r->out, " %lu", g->ids[i]);
-        out_str(&r->out, g->count > FOLD ? " ...\n" : "\n");
+        unsigned told = 0;
+        for (; told < FOLD && told < g->count && g->ids[told]; told++)
+            out_f(&r->out, " %lu", g->ids[told]);
+        out_str(&r->out, g->count > told ? " ...\n" : "\n");
         group_frames(&r->out, &r->symbols, g, 0);
         out_str(&r->out, "\n");
     }
@@ -118,7 +120,9 @@ static int leak_check(const char *title)
         if (!c.moving || (round >= ROUNDS && os_now() >= until))
             break;
         system_stack_call(free_report, c.report);
+        go_shield_begin();
         go_sleep(PAUSE);
+        go_shield_end();
     }
     if (c.leaked > 0)
         system_stack_call(write_leaks, &c);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The page: goroutines, Ps and figures of the running program, by HTTP.
 //
-// It is served by goroutines of the library itself, which are left out of everything they show. An answer is first written to
+// It is served by goroutines of the library itself, which are left out of all they show but the timeline. An answer is first written to
 // a file in memory, by the same code that writes it to a descriptor elsewhere, so that no client, however slow, sees the
 // world stopped, and its length is known. Only GET is answered, and nothing that is asked for changes the program, but that a
 // trace switches the recorder on for as long.
@@ -104,12 +104,20 @@ static int write_stats(int fd)
     struct out o;
     go_stats(&s);
     out_open(&o, fd);
-    out_f(&o, "{\"now\":%lu,\"gomaxprocs\":%d,\"idle_procs\":%d,\"threads\":%d,\"idle_threads\":%d,", (uint64_t)go_now(),
-          s.gomaxprocs, s.idle_procs, s.threads, s.idle_threads);
+    out_f(&o, "{\"now\":%lu,\"gomaxprocs\":%d,\"idle_procs\":%d,\"threads\":%d,\"idle_threads\":%d,\"foreign_threads\":%d,",
+          (uint64_t)go_now(), s.gomaxprocs, s.idle_procs, s.threads, s.idle_threads, s.foreign_threads);
     out_f(&o, "\"goroutines\":%lu,\"running\":%lu,\"runnable\":%lu,\"waiting\":%lu,\"launches\":%lu,\"ends\":%lu,", s.goroutines,
           s.running, s.runnable, s.waiting, s.launches, s.ends);
-    out_f(&o, "\"switches\":%lu,\"steals\":%lu,\"hand_offs\":%lu,\"stack_bytes\":%lu,\"procs\":[", s.switches, s.steals,
-          s.hand_offs, s.stack_bytes);
+    out_f(&o, "\"switches\":%lu,\"steals\":%lu,\"hand_offs\":%lu,\"stack_bytes\":%lu,\"stacks_made\":%lu,\"stacks_idle\":%lu,",
+          s.switches, s.steals, s.hand_offs, s.stack_bytes, s.stacks_made, s.stacks_idle);
+    out_f(&o, "\"stacks_given_back\":%lu,\"parks\":{", s.stacks_given_back);
+    const char *before = "", *reason;
+    for (int i = 1; (reason = go_stats_wait(i)); i++, before = ",")
+        out_f(&o, "%s\"%s\":%lu", before, reason, s.parks[i]);
+    out_str(&o, "},\"wake_latency\":[");
+    for (int i = 0; i < GO_STATS_STEPS; i++)
+        out_f(&o, "%s%lu", i ? "," : "", s.wake_latency[i]);
+    out_str(&o, "],\"procs\":[");
     go_proc_statistics p;
     for (int i = 0; go_stats_proc(i, &p) == 0; i++)
         out_f(&o, "%s{\"running\":%d,\"queue\":%u,\"switches\":%lu,\"launches\":%lu,\"steals\":%lu}", i ? "," : "", p.running,

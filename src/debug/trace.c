@@ -362,7 +362,9 @@ static void timeline(struct trace *t)
         }
         if (best == t->proc_count)
             break;
-        one_event(t, best, &t->procs[best].events[t->procs[best].at++]);
+        const struct event *e = &t->procs[best].events[t->procs[best].at++];
+        if (e->when <= t->to) /* who noted it had not heard yet that it is over */
+            one_event(t, best, e);
     }
     for (uint32_t i = 0; i < t->proc_count; i++) {
         slice(t, i, t->to, LEFT_NONE);

@@ -144,5 +144,6 @@ GO_EXPORT int go_connect(int fd, const struct sockaddr *address, socklen_t size)
     for (int64_t pause = PAUSE_FIRST; (r = connect_once(fd, &c)) == -EAGAIN; pause = pause < PAUSE_MOST ? pause * 2 : pause)
         if ((r = pause_before_again(&op, pause)) < 0)
             return r;
-    return r == -EINPROGRESS ? (int)op_run(&op, attempt_connected, false) : r;
+    /* Or it is going on already, since a call that was ended. */
+    return r == -EINPROGRESS || r == -EALREADY ? (int)op_run(&op, attempt_connected, false) : r;
 }

@@ -15,6 +15,7 @@
 
 #include "os/lock.h"
 #include "os/os.h"
+#include "sched/fatal.h"
 #include "sched/sched.h"
 #include "sched/section.h"
 
@@ -101,6 +102,8 @@ static void log_line(void *arg)
 GO_EXPORT void go_logf(const char *format, ...)
 {
     struct message m = { .format = format };
+    if (unlikely(load_relaxed(&sched.forked)))
+        fatal_forked(); /* who had the lock is not here */
     thread_calls();
     va_start(m.args, format);
     system_stack_call(log_line, &m);

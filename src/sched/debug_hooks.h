@@ -7,16 +7,19 @@
 
 struct g;
 struct m;
+struct p;
 
 /* Who wants to hear of events. 0 nearly always: the paths that ask load it once and predict right. */
 enum debug_hook { HOOK_TRACE = 1 << 0, HOOK_STATS = 1 << 1 };
 extern _Atomic uint8_t debug_hooks;
 
-/* If any of them is set. All in a section, mp->p may be NULL where said, on a goroutine's small stack. */
+/* If any of them is set. All in a section but hook_taken, mp->p may be NULL where said, on a goroutine's small stack. */
 void hook_launch(struct m *mp, struct g *gp);  /* gp is about to be queued; with a P */
-void hook_ready(struct m *mp, struct g *gp);   /* gp is about to be made ready; perhaps no P */
+void hook_ready(struct m *mp, struct g *gp);   /* gp is about to be made ready; perhaps no P, or no mp */
 void hook_switch(struct m *mp, struct g *prev); /* from prev (NULL: g0) to mp->cur (NULL: g0) */
 void hook_end(struct m *mp, struct g *gp);     /* gp has ended */
+void hook_taken(struct p *pp, struct g *gp);   /* pp, which the caller has seized, is taken from gp (or NULL), which goes on without */
+void hook_regained(struct m *mp);              /* mp has one again, without a switch */
 
 /* Set by whoever wants sysmon to call debug_work at its next look; sysmon_hurry makes that soon. */
 extern _Atomic bool debug_pending;

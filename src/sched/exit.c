@@ -209,8 +209,8 @@ _Noreturn static noinline void end_tidy(struct m *mp, struct g *gp)
         fatal("goroutine ended between go_block_enter and go_block_leave");
     if (unlikely(load_relaxed(&gp->flags) & (G_LOCKED | G_MAIN | G_SYSTEM)))
         end_specially(mp, gp);
-    /* Before the scope lets go of those who wait for it: go_count is right then. */
-    bump_owner(&mp->p->ended, 1);
+    /* Before the scope lets go of those who wait for it: go_count is right then. Release: pairs with the acquire in g_count. */
+    bump_owner_release(&mp->p->ended, 1);
     if (unlikely(gp->scope != NULL))
         scope_end(mp, gp);
     end_into_new(mp, gp);
@@ -241,7 +241,7 @@ _Noreturn void goroutine_return(void)
     if (likely(section_enter_quick(mp))) {
         struct g *gp = mp->cur;
         if (likely(load_relaxed(&gp->flags) == 0) && likely(!gp->scope)) {
-            bump_owner(&mp->p->ended, 1);
+            bump_owner_release(&mp->p->ended, 1); /* as in end_tidy */
             end_into_new(mp, gp);
             park_for_ever(mp, gp);
         }

@@ -218,13 +218,14 @@ void g_count_system(int n)
     atomic_fetch_add_explicit(&central.system, n, memory_order_relaxed);
 }
 
+/* Ends first, and then what was launched: who is launched and ends in between may count, but never less than nobody. */
 int64_t g_count(void)
 {
-    int64_t n = load_relaxed(&central.foreign) - load_relaxed(&central.system);
     uint32_t count = load_acquire(&sched.p_count);
-    for (uint32_t i = 0; i < count; i++) {
-        struct p *pp = load_acquire(&sched.ps[i]);
-        n += (int64_t)(load_relaxed(&pp->launched) - load_relaxed(&pp->ended));
-    }
-    return n;
+    int64_t n = -load_acquire(&central.system);
+    for (uint32_t i = 0; i < count; i++)
+        n -= (int64_t)load_acquire(&load_acquire(&sched.ps[i])->ended);
+    for (uint32_t i = 0; i < count; i++)
+        n += (int64_t)load_relaxed(&load_acquire(&sched.ps[i])->launched);
+    return n + load_relaxed(&central.foreign);
 }

@@ -53,6 +53,8 @@ void p_take_away(struct p *pp)
     if (!vm)
         return;
     add_relaxed(&sched.hand_offs, 1);
+    if (unlikely(load_relaxed(&debug_hooks)))
+        hook_taken(pp, vm->cur);
     vm->p = NULL;
     store_relaxed(&pp->m, NULL);
     or_seq(&vm->attention, ATTN_DETACHED);
@@ -85,10 +87,13 @@ static void regain(struct m *mp)
         global_push_locked(gp);
     }
     lock_release(&sched.lock);
-    if (pp)
-        p_attach(mp, pp);
-    else
+    if (!pp) {
         park_on_g0(mp, gp);
+        return;
+    }
+    p_attach(mp, pp);
+    if (unlikely(load_relaxed(&debug_hooks)))
+        hook_regained(mp);
 }
 
 noinline struct m *section_enter_slow(void)

@@ -55,6 +55,7 @@
 #include <poll.h>
 
 #include "os/vm.h"
+#include "sched/debug_hooks.h"
 #include "sched/park.h"
 #include "sched/runq.h"
 #include "sched/section.h"
@@ -226,6 +227,8 @@ static void wake_batch(struct m *mp, struct g_list *woken)
             ready(mp, gp);
             continue;
         }
+        if (unlikely(load_relaxed(&debug_hooks)))
+            hook_ready(mp, gp);
         store_relaxed(&gp->status, G_RUNNABLE);
         if (pp) {
             runq_push(pp, gp);

@@ -187,12 +187,15 @@ static always_inline void launch_in_section(struct m *mp, const struct go_launch
     const struct go_site *site = launch->site;
     size_t word_bytes = plain ? 0 : stack_bytes(launch, words);
     gp->stack_args = (uint32_t)word_bytes;
-    store_relaxed(&gp->status, G_NEW);
+    gp->name = NULL;
+    if (plain)
+        store_relaxed(&gp->status, G_NEW);
+    else
+        store_release(&gp->status, G_NEW); /* reports do not wait for plain threads, and the name of before may be gone */
     store_relaxed(&gp->flags, 0);
     gp->stack_class = options.stack_class;
     gp->site = site;
     gp->creator = mp->cur->id;
-    gp->name = NULL;
     gp->scope = plain ? NULL : mp->cur->scope;
     gp->start.fn = launch->fn;
     if (!plain && unlikely(launch->options != NULL))
@@ -247,12 +250,12 @@ void newproc_internal(struct m *mp, void (*fn)(void *), void *arg, const struct 
 {
     struct g *gp = g_alloc(mp);
     gp->stack_args = 0;
-    store_relaxed(&gp->status, G_NEW);
+    gp->name = NULL;
+    store_release(&gp->status, G_NEW); /* as in launch_in_section */
     store_relaxed(&gp->flags, (uint8_t)flags);
     gp->stack_class = options.stack_class;
     gp->site = site;
     gp->creator = 0;
-    gp->name = NULL;
     gp->scope = NULL;
     gp->start.fn = (void (*)(void))(uintptr_t)fn;
     gp->start.args.regs.first_integer[0] = (uint64_t)(uintptr_t)arg;

@@ -124,8 +124,8 @@ static void end_switch(struct m *mp, struct g *gp)
 static void on_fault(int signo, siginfo_t *info, void *context)
 {
     struct m *mp = m_self();
-    /* Positive: the processor's, and not sent by kill. */
-    struct g *gp = info->si_code > 0 ? overflowed(mp, info, context) : NULL;
+    /* Positive: the processor's, and not sent by kill. The child of a fork has no goroutines. */
+    struct g *gp = info->si_code > 0 && !load_relaxed(&sched.forked) ? overflowed(mp, info, context) : NULL;
     if (gp) {
         end_switch(mp, gp);
         mp->on_g0 = true; /* this is a stack with room */

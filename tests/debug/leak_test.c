@@ -130,6 +130,41 @@ CHILD(forks)
     CHECK_EQ(status, 0);
 }
 
+static __attribute__((noinline)) void stuck_too(void)
+{
+    stuck(1);
+    __asm__ volatile("");
+}
+
+static void stuck_or_stuck_too(int which)
+{
+    which ? stuck_too() : stuck(0);
+    __asm__ volatile("");
+}
+
+/* One statement and one reason, but different frames. */
+CHILD(leaks_of_two_kinds)
+{
+    go_statistics s;
+    for (int i = 0; i < 2; i++)
+        go(stuck_or_stuck_too, i);
+    do {
+        go_sleep(GO_MILLISECOND);
+        go_stats(&s);
+    } while (s.waiting < 2);
+    CHECK_EQ(go_leak_check(), 2);
+}
+
+TEST(leaks_that_are_joined)
+{
+    struct test_result r = test_run_child("leaks_of_two_kinds", NULL);
+    CHECK_EQ(r.status, 0);
+    const char *line = strstr(r.output, "\n2 [sleep]: goroutine ");
+    REQUIRE(line);
+    const char *end = strchr(line + 1, '\n');
+    CHECK(end && !strncmp(end - 4, " ...", 4)); /* not all are named */
+}
+
 /* There are no goroutines to check in the child of a fork. */
 TEST(exit_of_a_forked_child)
 {

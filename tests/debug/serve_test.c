@@ -124,6 +124,8 @@ TEST(stats)
     const char *body = ask("GET /stats.json", "HTTP/1.1 200 OK\r\nContent-Type: application/json");
     CHECK(is_json(body));
     CHECK_CONTAINS(body, "\"goroutines\":13,");
+    CHECK_CONTAINS(body, "\"parks\":{\"");
+    CHECK_CONTAINS(body, "\"wake_latency\":[0,");
     CHECK_CONTAINS(body, "\"procs\":[{\"running\":");
 }
 

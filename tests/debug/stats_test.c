@@ -3,9 +3,13 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "test.h"
+
+#include "sched/netpoll.h"
 
 static void stuck(int n)
 {
@@ -98,6 +102,49 @@ TEST(detail)
     CHECK_EQ(after.parks[sleep], before.parks[sleep]);
     CHECK(!go_stats_wait(0));
     CHECK(!go_stats_wait(GO_STATS_WAITS));
+}
+
+static int pipe_ends[2];
+static atomic_int reads;
+
+static void *writes_when_awaited(void *arg)
+{
+    for (int i = 0; i < 50; i++) {
+        while (atomic_load(&reads) < i || atomic_load(&netpoll_waits) == 0)
+            usleep(100);
+        CHECK_EQ(write(pipe_ends[1], "x", 1), 1);
+    }
+    return arg;
+}
+
+static uint64_t wakes(void)
+{
+    static go_statistics s;
+    uint64_t n = 0;
+    go_stats(&s);
+    for (int i = 0; i < GO_STATS_STEPS; i++)
+        n += s.wake_latency[i];
+    return n;
+}
+
+/* Those that descriptors make ready count, too. */
+TEST(detail_of_descriptors)
+{
+    char c;
+    pthread_t thread;
+    REQUIRE(pipe(pipe_ends) == 0);
+    REQUIRE(pthread_create(&thread, NULL, writes_when_awaited, NULL) == 0);
+    CHECK_EQ(go_stats_detail(1), 0);
+    uint64_t before = wakes();
+    for (int i = 0; i < 50; i++) {
+        CHECK_EQ(go_read(pipe_ends[0], &c, 1), 1);
+        atomic_store(&reads, i + 1);
+    }
+    CHECK(wakes() - before >= 25); /* one that is woken before it has left need not wake */
+    CHECK_EQ(go_stats_detail(0), 1);
+    pthread_join(thread, NULL);
+    close(pipe_ends[0]);
+    close(pipe_ends[1]);
 }
 
 static void *ask(void *arg)

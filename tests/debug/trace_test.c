@@ -83,6 +83,29 @@ TEST(timeline)
 }
 
 /* What happens while it is off is not there; what was before a new start neither. */
+/* A P that is taken away from a goroutine is idle from then on, and the goroutine's next slice begins when it has one again. */
+CHILD(blocks)
+{
+    go_statistics before, after;
+    CHECK_EQ(go_trace_start(0), 0);
+    go_stats(&before);
+    do {
+        go_block_enter();
+        usleep(20000);
+        go_block_leave();
+        go_stats(&after);
+    } while (after.hand_offs == before.hand_offs);
+    go_trace_stop();
+    CHECK(count(dump(), "\"ph\":\"X\"", "\"name\":\"main 1\"") >= 2);
+}
+
+TEST(hand_off)
+{
+    struct test_result r = test_run_child("blocks", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "");
+}
+
 TEST(on_and_off)
 {
     go_trace_stop();

@@ -181,6 +181,45 @@ CHILD(child_of_fork_calls)
     puts("the parent goes on");
 }
 
+CHILD(child_of_fork_logs)
+{
+    go(nothing);
+    go_yield();
+    pid_t pid = fork();
+    if (pid == 0) {
+        go_logf("no line");
+        _exit(0);
+    }
+    int status;
+    if (waitpid(pid, &status, 0) == pid && WIFEXITED(status))
+        printf("child: %d\n", WEXITSTATUS(status));
+}
+
+static __attribute__((noinline)) int endless(int n)
+{
+    volatile char room[4096];
+    room[n & 4095] = (char)n;
+    return n < 0 ? n : endless(n + 1) + room[n & 4095];
+}
+
+static void forks_and_overflows(void)
+{
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(endless(0));
+    int status;
+    if (waitpid(pid, &status, 0) == pid && WIFSIGNALED(status))
+        printf("child: signal %d\n", WTERMSIG(status));
+}
+
+/* It has called nothing, so nothing is said of calls. */
+CHILD(child_of_fork_overflows)
+{
+    go_scope *s = go_scope_open();
+    go_scope_go(s, forks_and_overflows);
+    go_scope_close(s);
+}
+
 CHILD(child_of_fork_execs)
 {
     go(nothing);
@@ -213,6 +252,15 @@ TEST(fork_without_exec)
     CHECK_EQ(r.status, 0);
     CHECK_CONTAINS(r.output, "fatal error: the child of a fork may only call exec or _exit");
     CHECK_CONTAINS(r.output, "child: 2\nthe parent goes on\n");
+    r = test_run_child("child_of_fork_logs", NULL);
+    CHECK_CONTAINS(r.output, "fatal error: the child of a fork may only call exec or _exit");
+    CHECK(!strstr(r.output, "no line"));
+    CHECK_CONTAINS(r.output, "child: 2\n");
+    if (!HAVE_ASAN && !HAVE_TSAN) { /* which report the overflow themselves */
+        r = test_run_child("child_of_fork_overflows", NULL);
+        CHECK_CONTAINS(r.output, "child: signal 11\n");
+        CHECK(!strstr(r.output, "fatal error"));
+    }
     r = test_run_child("child_of_fork_execs", NULL);
     CHECK_STR(r.output, "executed\nchild: 0\n");
     r = test_run_child("fork_before_the_first_call", NULL);
