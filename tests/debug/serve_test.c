@@ -55,7 +55,8 @@ static void start(void)
     REQUIRE(go_local_address(listener, address, sizeof address) > 0);
     for (int i = 0; i < 12; i++)
         go_with(((go_options){ .name = "\"napper\"" }), nap);
-    go_sleep(10 * GO_MILLISECOND);
+    for (go_statistics waits = { 0 }; waits.waiting < 12; go_stats(&waits))
+        go_sleep(GO_MILLISECOND);
 }
 
 TEST(page)
