@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "test.h"
+#include "waits.h"
 
 #include "sched/netpoll.h"
 
@@ -63,17 +64,6 @@ static void parked(int before, int n)
 static int waits(void)
 {
     return atomic_load_explicit(&netpoll_waits, memory_order_relaxed);
-}
-
-/* How often somebody has begun to wait for fd. */
-static uint32_t waits_at(int fd)
-{
-    struct poll_desc *d;
-    REQUIRE(netpoll_begin(fd, &d) == 0);
-    lock_take(&d->lock);
-    uint32_t parks = d->parks;
-    lock_release(&d->lock);
-    return parks;
 }
 
 static bool nonblocking(int fd)

@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "test.h"
+#include "waits.h"
 
 #include "sched/netpoll.h"
 #include "sched/sched.h"
@@ -153,17 +154,6 @@ TEST(accept_from_a_blocking_listener)
     go_close(l);
     go_waitgroup_wait(&done);
     CHECK_EQ(served[0] + served[1] + served[2], 30);
-}
-
-/* How often somebody has begun to wait for fd. */
-static uint32_t waits_at(int fd)
-{
-    struct poll_desc *d;
-    REQUIRE(netpoll_begin(fd, &d) == 0);
-    lock_take(&d->lock);
-    uint32_t parks = d->parks;
-    lock_release(&d->lock);
-    return parks;
 }
 
 /* From a listener in blocking mode one at a time takes, and who found another one at it learns that there may be more, although he is
