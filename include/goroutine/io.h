@@ -68,7 +68,8 @@ ssize_t go_sendmsg(int fd, const struct msghdr *message, int flags);
  * passed over; -EMFILE, -ENFILE and the like are returned, and the connection waits. */
 int go_accept(int fd, struct sockaddr *address, socklen_t *size);
 
-/* 0 when connected. After -ECANCELED or -ETIMEDOUT the attempt goes on by itself: close the socket. */
+/* 0 when connected. After -ECANCELED or -ETIMEDOUT the attempt goes on by itself: close the socket, or call again, which waits for the
+ * same attempt whatever the address. */
 int go_connect(int fd, const struct sockaddr *address, socklen_t size);
 
 /* --- any descriptor --- */

@@ -196,9 +196,10 @@ static void splice_land(struct splice_end *e)
 /* 1 ready, 0 not, or why it never will be. */
 static int splice_look(struct splice_end *e)
 {
-    e->seen = netpoll_see(e->d, e->side);
-    if (e->seen.generation != e->generation)
+    struct poll_seen seen = netpoll_see(e->d, e->side);
+    if (seen.generation != e->generation)
         return -EBADF;
+    e->seen = seen;
     if (netpoll_late(e->d, e->side))
         return -ETIMEDOUT;
     return os_poll(e->fd, e->event);

@@ -59,9 +59,10 @@ static always_inline ssize_t op_attempt_until(struct op *op, attempt_fn attempt,
     struct poll_desc *d = op->d;
     uint32_t generation = op->goes_on ? op->seen.generation : load_relaxed(&d->generation);
     for (;;) {
-        op->seen = netpoll_see(d, op->side);
-        if (unlikely(op->seen.generation != generation))
-            return -EBADF; /* closed, and perhaps another file by now */
+        struct poll_seen seen = netpoll_see(d, op->side);
+        if (unlikely(seen.generation != generation))
+            return -EBADF; /* closed, and perhaps another file by now; op->seen is still about ours */
+        op->seen = seen;
         if (unlikely(load_relaxed(&d->side[op->side].until) != 0) && netpoll_late(d, op->side))
             return -ETIMEDOUT;
         if (!skips || op->no_wait || !netpoll_is_drained(d, op->side, op->seen)) {
@@ -77,6 +78,7 @@ static always_inline ssize_t op_attempt_until(struct op *op, attempt_fn attempt,
             if (op->no_wait)
                 return n;
         }
+        turn->urgent = op->side == POLL_READ && (op->flags & MSG_OOB);
         int r = netpoll_wait(d, op->side, op->seen, turn);
         if (unlikely(r < 0)) {
             if (r == -EPERM && (r = op_not_pollable(op)) == 0)

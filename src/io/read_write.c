@@ -86,7 +86,9 @@ static always_inline ssize_t attempt_recvmsg(struct op *op)
 {
     int flags = op->flags | MSG_DONTWAIT;
     ssize_t n = SYSCALL3(SYS_recvmsg, op->fd, op->extra, flags | MSG_CMSG_CLOEXEC);
-    return n == -EINVAL ? SYSCALL3(SYS_recvmsg, op->fd, op->extra, flags) : n; /* not all families know the flag */
+    if (n == -EINVAL || n == -EOPNOTSUPP) /* not all families know the flag */
+        n = SYSCALL3(SYS_recvmsg, op->fd, op->extra, flags);
+    return n;
 }
 
 static always_inline ssize_t attempt_recvfrom(struct op *op)

@@ -12,8 +12,8 @@
 //   os_signal_*       signals for the library's own use
 //   os_cpu_limit      how many processors this process may use
 // None of them allocates on the caller's stack beyond a few hundred bytes, because they are called
-// on goroutine stacks of 2 KiB; os_thread_start and os_cpu_limit are the exceptions and run on
-// system stacks. None touches errno, for Linux is called by raw system calls, but those two; system_stack_call makes up for it.
+// on goroutine stacks of 2 KiB; os_thread_start, os_cpu_limit and os_executable_stacks are the exceptions and run on
+// system stacks. None touches errno, for Linux is called by raw system calls, but those three; system_stack_call makes up for it.
 #pragma once
 
 #include "base/compiler.h"

@@ -39,13 +39,14 @@
 //
 // "The same number, another file"
 //
-// Numbers are reused. go_close tells us; so does every function of the library that makes a descriptor. But programs also call
-// close, socket and dup2, which tell nobody, and the kernel drops the registration of a file that is closed. Asking epoll at each
-// wait whether the registration stands (EPOLL_CTL_MOD, which also reports what is ready now) costs a system call, 0.25 µs of the
-// 7 µs that a small request takes. So that is done for descriptors the library did not make. For its own the registration is trusted
-// at first; who waits for longer than a period or two is verified once by whoever polls. If the file is another one, it is
-// registered, and the number is not trusted any more: the delay happens once. The period is 20 ms, and doubles up to 640 ms while
-// nothing is found: with a thousand connections that are each asked ten times a second, a shorter one would verify every wait.
+// Numbers are reused. go_close tells us; so does every function of the library that makes a descriptor, but for one that receives
+// it in a message. But programs also call close, socket and dup2, which tell nobody, and the kernel drops the registration of a
+// file that is closed. Asking epoll at each wait whether the registration stands (EPOLL_CTL_MOD, which also reports what is ready
+// now) costs a system call, 0.25 µs of the 7 µs that a small request takes. So that is done for descriptors the library did not
+// make. For its own the registration is trusted at first; who waits for longer than a period or two is verified once by whoever
+// polls. If the file is another one, it is registered, and the number is not trusted any more: the delay happens once. The period
+// is 20 ms, and doubles up to 640 ms while nothing is found: with a thousand connections that are each asked ten times a second, a
+// shorter one would verify every wait.
 //
 // The nasty race. A goroutine that is late by a life wants to wait for number 7, which has been closed and opened by another.
 // The record has a generation, which goes on at each close; the waiter brings the one it began with, and finds -EBADF.
@@ -142,6 +143,7 @@ static always_inline uint64_t key_of(int fd, uint32_t generation)
 static void unlink_locked(struct netpoll_waiter *w)
 {
     struct poll_queue *q = &w->desc->side[w->side];
+    w->desc->urgent -= w->urgent;
     if (w->prev)
         w->prev->next = w->next;
     else
@@ -228,7 +230,7 @@ static void wake_batch(struct m *mp, struct g_list *woken)
             continue;
         }
         if (unlikely(load_relaxed(&debug_hooks)))
-            hook_ready(mp, gp);
+            hook_ready(m_self(), gp); /* it may have a P though mp is NULL */
         store_relaxed(&gp->status, G_RUNNABLE);
         if (pp) {
             runq_push(pp, gp);
@@ -265,7 +267,7 @@ static void open_poller(void *arg)
 
 /* What a descriptor is registered for. All, if that is done once; otherwise what somebody waits for, because each time reports what is
  * ready, and a socket is always writable, and urgent data stand for long. */
-static uint32_t interest_locked(struct poll_desc *d, enum poll_side side)
+static uint32_t interest_locked(struct poll_desc *d, enum poll_side side, bool urgent)
 {
     if (load_relaxed(&d->ours))
         return INTEREST_ALL;
@@ -274,19 +276,19 @@ static uint32_t interest_locked(struct poll_desc *d, enum poll_side side)
         what |= OS_EVENT_READ;
     if (load_relaxed(&d->side[POLL_WRITE].first))
         what |= OS_EVENT_WRITE;
-    if (d->urgent > 0)
+    if (urgent || d->urgent > 0)
         what |= OS_EVENT_URGENT;
     return what;
 }
 
 /* Sees to it that the file behind the number reports its edges. */
-static int enlist_locked(struct poll_desc *d, enum poll_side side)
+static int enlist_locked(struct poll_desc *d, enum poll_side side, bool urgent)
 {
     uint64_t key = key_of(d->fd, load_relaxed(&d->generation));
     bool registered = load_relaxed(&d->registered);
     if (registered && load_relaxed(&d->ours))
         return 0;
-    uint32_t what = interest_locked(d, side);
+    uint32_t what = interest_locked(d, side, urgent);
     int r = registered ? os_poller_again(d->fd, what, key) : -ENOENT;
     if (r == -ENOENT)
         r = os_poller_add(d->fd, what, key);
@@ -312,7 +314,8 @@ static void suspect_locked(struct poll_desc *d)
     lock_take(&suspects.lock);
     struct poll_desc *first = load_relaxed(&suspects.first);
     d->suspect = true;
-    d->parks_seen = d->parks;
+    for (int side = 0; side < 2; side++)
+        d->places_seen[side] = d->side[side].places;
     d->suspect_next = first;
     store_relaxed(&suspects.first, d);
     if (!first)
@@ -323,6 +326,13 @@ static void suspect_locked(struct poll_desc *d)
         if (load_relaxed(&sched.poller))
             netpoll_interrupt(); /* it may sleep for longer than until `due` */
     }
+}
+
+/* Has waited since d came on the list: others who have come and gone in between do not hide it. */
+static bool waits_long(struct poll_desc *d, enum poll_side side)
+{
+    struct netpoll_waiter *first = load_relaxed(&d->side[side].first);
+    return first && (int32_t)(first->place - d->places_seen[side]) < 0;
 }
 
 /* Looks whether what waits waits for a file that is registered; see "The same number, another file". */
@@ -337,12 +347,7 @@ static noinline void verify(int64_t now, struct g_list *woken)
         lock_take(&d->lock);
         next = d->suspect_next;
         d->suspect = false;
-        bool waits = load_relaxed(&d->side[0].first) || load_relaxed(&d->side[1].first);
-        /* Put off once, or one who waits could hide behind others who come and go. */
-        d->put_off = waits && d->parks != d->parks_seen && !d->put_off;
-        if (d->put_off) {
-            suspect_locked(d);
-        } else if (waits) {
+        if (waits_long(d, POLL_READ) || waits_long(d, POLL_WRITE)) {
             uint64_t key = key_of(d->fd, load_relaxed(&d->generation));
             int r = os_poller_again(d->fd, INTEREST_ALL, key);
             if (r == -ENOENT) {
@@ -358,6 +363,8 @@ static noinline void verify(int64_t now, struct g_list *woken)
                 edge_locked(d, POLL_READ, true, woken);
                 edge_locked(d, POLL_WRITE, true, woken);
             }
+        } else if (load_relaxed(&d->side[POLL_READ].first) || load_relaxed(&d->side[POLL_WRITE].first)) {
+            suspect_locked(d);
         }
         lock_release(&d->lock);
     }
@@ -398,7 +405,7 @@ static void enqueue_locked(struct netpoll_waiter *w)
         q->last = w;
     w->queued = true;
     w->result = NETPOLL_NONE;
-    d->parks++;
+    d->urgent += w->urgent;
     if (load_relaxed(&d->ours))
         suspect_locked(d);
 }
@@ -437,7 +444,7 @@ int netpoll_wait(struct poll_desc *d, enum poll_side side, struct poll_seen seen
     else if (load_relaxed(&q->edge) != seen.edge)
         again = true;
     else
-        r = enlist_locked(d, side);
+        r = enlist_locked(d, side, turn->urgent);
     if (r < 0 || again) {
         lock_release(&d->lock);
         section_leave(mp);
@@ -446,7 +453,12 @@ int netpoll_wait(struct poll_desc *d, enum poll_side side, struct poll_seen seen
     int64_t until = load_relaxed(&q->until);
     if (turn->state == TURN_FIRST)
         turn->place = q->places++;
-    struct netpoll_waiter w = { .desc = d, .gp = gp, .side = (uint8_t)side, .place = turn->place };
+    struct netpoll_waiter w = { .desc = d,
+                                .gp = gp,
+                                .side = (uint8_t)side,
+                                .place = turn->place,
+                                .urgent = turn->urgent,
+                                .looks = turn->urgent }; /* it leaves to others what they wait for */
     waits_add();
     w.ticket = wait_arm_cancellable(gp, WAIT_IO);
     enqueue_locked(&w);
@@ -644,13 +656,10 @@ int netpoll_add(struct netpoll_waiter *w, struct g *gp, uint64_t ticket)
     w->gp = gp;
     w->ticket = ticket;
     lock_take(&d->lock);
-    d->urgent += w->urgent;
     int r = load_relaxed(&d->generation) != w->generation ? -EBADF
             : load_relaxed(&q->edge) != w->edge           ? -EAGAIN
-                                                          : enlist_locked(d, w->side);
-    if (r < 0) {
-        d->urgent -= w->urgent;
-    } else {
+                                                          : enlist_locked(d, w->side, w->urgent);
+    if (r == 0) {
         waits_add();
         w->place = q->places++;
         enqueue_locked(w);
@@ -664,7 +673,6 @@ int netpoll_add(struct netpoll_waiter *w, struct g *gp, uint64_t ticket)
 void netpoll_remove(struct netpoll_waiter *w)
 {
     lock_take(&w->desc->lock);
-    w->desc->urgent -= w->urgent;
     if (w->queued)
         unlink_locked(w);
     lock_release(&w->desc->lock);

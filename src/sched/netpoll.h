@@ -48,8 +48,8 @@ struct netpoll_waiter {
     int result;                /* by whoever claims the ticket on behalf of this one; read after the wake-up */
     uint8_t side;              /* enum poll_side */
     bool queued;
-    bool looks;                /* only looks and need not take what is there: does not use up a wake-up */
-    bool urgent;               /* also waits for urgent data */
+    bool looks;                /* need not take what is there: does not use up a wake-up */
+    bool urgent;               /* waits for urgent data, too */
     bool flies;                /* as result: it is the one that is on its way; see "One event, many waiters" */
     uint32_t place;            /* in the queue: rises from its head */
 };
@@ -93,10 +93,8 @@ struct poll_desc {
     _Atomic bool ours;            /* the library made it, so `registered` is trusted for a while */
     _Atomic uint32_t busy;        /* of which generation somebody is inside a call that might block, plus 1; see io/op.c */
     bool suspect;                 /* on the list of those to be verified; under lock */
-    bool put_off;                 /* and for the second time; under lock */
-    uint32_t parks;               /* waits there ever were; under lock */
-    uint32_t parks_seen;          /* and when it came on the list; under lock */
-    uint32_t urgent;              /* how many wait for urgent data; under lock */
+    uint32_t places_seen[2];      /* of each side, when it came on that list; under lock */
+    uint32_t urgent;              /* how many in the queues wait for urgent data; under lock */
     int fd;                       /* constant */
     struct poll_desc *suspect_next; /* constant while suspect */
     struct poll_queue side[2];    /* by enum poll_side */
@@ -154,6 +152,7 @@ struct poll_turn {
         TURN_AGAIN,  /* has: it goes to its place if it must wait again */
         TURN_FLIGHT, /* and others wait for it to have had its attempt: it must wait again, or land */
     } state;
+    bool urgent; /* it is urgent data that it takes */
     uint32_t place;
 };
 

@@ -362,17 +362,20 @@ static always_inline struct m *withdraw_all(struct m *mp, struct sel *s)
 
 /* --- descriptors --- */
 
-/* Outside of a section: asks the kernel for each. -EBADF or the like, or 0. */
-static noinline int polls_check(struct sel *s)
+/* Outside of a section: asks the kernel for each, `again` about the files of the first time. -EBADF or the like, or 0. */
+static noinline int polls_check(struct sel *s, bool again)
 {
     for (uint32_t i = 0, poll = 0; i < s->n; i++) {
         go_case *k = &s->cases[i];
         if (!has_descriptor(k))
             continue;
         struct netpoll_waiter *w = &s->polls[poll++];
+        uint32_t generation = again ? w->generation : 0;
         int r = netpoll_check(k->fd_, k->kind_ == GO_CASE_READABLE_ ? POLL_READ : POLL_WRITE, w);
         if (r < 0)
             return r;
+        if (again && w->generation != generation)
+            return -EBADF; /* closed, and perhaps another file by now */
         w->result = r > 0 ? NETPOLL_LOOK : NETPOLL_NONE;
         w->queued = false;
     }
@@ -421,46 +424,82 @@ static always_inline int run_case(go_case *k, struct g **wake)
     return 0;
 }
 
+/* Runs one that looks as if it could run, with its channel held alone; -EAGAIN: see all of them. *mp is left only with a result. */
+static always_inline int run_peeked(struct m **mp, struct sel *s)
+{
+    int32_t i = peek(*mp, s);
+    if (i < 0)
+        return -EAGAIN;
+    go_case *k = &s->cases[i];
+    struct g *wake = NULL;
+    *mp = chan_enter_as(*mp, k->chan_, s->default_case < 0);
+    int r = run_case(k, &wake);
+    chan_leave(*mp, k->chan_);
+    if (wake)
+        ready(*mp, wake);
+    if (unlikely(r == -EAGAIN))
+        return r;
+    section_leave(*mp);
+    return finished(k, (uint32_t)i, r);
+}
+
+/* All channels held, and no case can run: waits, and leaves the section. A case that others have completed, an error, or
+ * -EAGAIN for a point in time or a descriptor: see which cases can run. */
+static always_inline int wait_for_one(struct m *mp, struct sel *s)
+{
+    queue_all(mp, s);
+    struct g *gp = mp->cur;
+    int64_t until = s->times ? s->until : TIME_NEVER;
+    int r = 0, refused = 0;
+    if (unlikely(s->descriptors)) {
+        uint64_t ticket = load_relaxed(&gp->token) | TOKEN_ARMED; /* it may have been claimed already */
+        refused = polls_add(s, gp, ticket, &until);
+        if (refused < 0 && !wait_claim(gp, ticket))
+            refused = 0; /* somebody was first */
+    }
+    if (refused < 0)
+        store_relaxed(&gp->status, G_RUNNING);
+    else
+        r = wait_park_until(mp, gp, until);
+    mp = withdraw_all(m_self(), s);
+    int error = s->descriptors ? polls_remove(s) : 0;
+    section_leave(mp);
+    if (likely(r == 0 && s->fired)) {
+        uint32_t at = s->fired->case_no;
+        return finished(&s->cases[at], at, s->fired->result);
+    }
+    if (r < 0 && r != WAIT_TIME_UP)
+        return r;
+    if (refused < 0 && refused != -EAGAIN)
+        return refused;
+    return error < 0 ? error : -EAGAIN;
+}
+
 /* In a section, which it leaves. `ours`: all channels are known to be this P's. */
 static int run(struct m *mp, struct sel *s, bool ours)
 {
     int r;
+    bool again = false;
 
     /* Not for TSan, which could not know that what is read is used as a hint only. */
-    if (unlikely(!ours) && !HAVE_TSAN && !s->times && !s->descriptors) {
-        int32_t i = peek(mp, s);
-        if (i >= 0) {
-            go_case *k = &s->cases[i];
-            struct g *wake = NULL;
-            mp = chan_enter_as(mp, k->chan_, s->default_case < 0);
-            r = run_case(k, &wake);
-            chan_leave(mp, k->chan_);
-            if (wake)
-                ready(mp, wake);
-            if (likely(r != -EAGAIN)) {
-                section_leave(mp);
-                return finished(k, (uint32_t)i, r);
-            }
-        }
-    }
-again:
+    if (unlikely(!ours) && !HAVE_TSAN && !s->times && !s->descriptors && (r = run_peeked(&mp, s)) != -EAGAIN)
+        return r;
+look_again:
     if (unlikely(s->descriptors)) {
         section_leave(mp);
-        if ((r = polls_check(s)) < 0)
+        if ((r = polls_check(s, again)) < 0)
             return r;
         mp = section_enter();
         ours = false;
     }
     mp = hold(mp, s, ours);
-    ours = false;
-look:;
-    int32_t i = look(mp, s);
-    if (i >= 0) {
+    int32_t i;
+    while ((i = look(mp, s)) >= 0) {
         go_case *k = &s->cases[i];
         struct g *wake = NULL;
         r = run_case(k, &wake);
         if (unlikely(r == -EAGAIN))
-            goto look; /* its partner has been woken by something else since */
+            continue; /* its partner has been woken by something else since */
         leave(mp, s);
         if (wake)
             ready(mp, wake);
@@ -472,38 +511,13 @@ look:;
         section_leave(mp);
         return s->default_case;
     }
-
-    queue_all(mp, s);
-    struct g *gp = mp->cur;
-    int64_t until = s->times ? s->until : TIME_NEVER;
-    int refused = 0;
-    if (unlikely(s->descriptors)) {
-        uint64_t ticket = load_relaxed(&gp->token) | TOKEN_ARMED; /* it may have been claimed already */
-        refused = polls_add(s, gp, ticket, &until);
-        if (refused < 0 && !wait_claim(gp, ticket))
-            refused = 0; /* somebody was first */
-    }
-    if (refused < 0) {
-        store_relaxed(&gp->status, G_RUNNING);
-        r = refused;
-    } else {
-        r = wait_park_until(mp, gp, until);
-    }
-    mp = withdraw_all(m_self(), s);
-    int error = s->descriptors ? polls_remove(s) : 0;
-    if (likely(r == 0 && s->fired)) {
-        section_leave(mp);
-        uint32_t at = s->fired->case_no;
-        return finished(&s->cases[at], at, s->fired->result);
-    }
-    if (refused == 0 && r < 0 && r != WAIT_TIME_UP)
-        error = r;
-    else if (refused < 0 && refused != -EAGAIN)
-        error = refused;
-    if (error == 0)
-        goto again; /* a point in time, or a descriptor: see which cases can run */
-    section_leave(mp);
-    return error;
+    r = wait_for_one(mp, s);
+    if (likely(r != -EAGAIN))
+        return r;
+    mp = section_enter();
+    ours = false;
+    again = true;
+    goto look_again;
 }
 
 struct memory {

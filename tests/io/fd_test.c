@@ -1066,6 +1066,30 @@ static void read_in_order(struct in_order *r)
     go_waitgroup_done(r->done);
 }
 
+static void selects_readable(int fd, chan(int) result)
+{
+    chan_send(result, go_select(case_readable(fd)));
+}
+
+/* A select that has been woken and looks again asks about the file it began with. */
+TEST(a_select_keeps_its_file)
+{
+    for (int ready = 0; ready < 2; ready++) {
+        chan(int) result = chan_make(int, 1);
+        int before = waits(), fd = eventfd(0, 0), r = 0;
+        go(selects_readable, fd, result);
+        parked(before, 1);
+        CHECK_EQ(go_fd_deadline(fd, go_now() + GO_HOUR, 0), 0);
+        CHECK_EQ(go_close(fd), 0);
+        int other = eventfd((unsigned)ready, 0);
+        CHECK_EQ(other, fd);
+        CHECK_EQ(go_select(case_recv(result, &r), case_after(20 * GO_SECOND)), 0);
+        CHECK_EQ(r, -EBADF);
+        close(other);
+        chan_unref(result);
+    }
+}
+
 /* Who waits looks at a new deadline, and keeps his place. */
 TEST(a_deadline_keeps_the_order)
 {
@@ -1080,9 +1104,8 @@ TEST(a_deadline_keeps_the_order)
         parked(before, i + 1);
     }
     for (int round = 0; round < 3; round++) {
-        uint32_t parks = waits_at(fds[0]);
         CHECK_EQ(go_fd_deadline(fds[0], go_now() + GO_HOUR + round, 0), 0);
-        while (waits_at(fds[0]) - parks < 5)
+        while (readers_of(fds[0]) < 5)
             go_yield();
     }
     for (int i = 0; i < 5; i++)

@@ -781,6 +781,54 @@ TEST(urgent_data)
     }
 }
 
+static void takes_urgent(int fd, char *c, ssize_t *n, go_waitgroup *done)
+{
+    *n = go_recv(fd, c, 1, MSG_OOB);
+    go_waitgroup_done(done);
+}
+
+/* Urgent data that are on their way are waited for; once all before them has been read they alone make an event. The sender is slow,
+ * so that the first packets announce what comes later. */
+TEST(urgent_data_on_their_way)
+{
+    for (int plain = 0; plain < 2; plain++) {
+        char address[64], c = 0, data[500] = { 0 };
+        int l = listen_local(address, sizeof address), slow = 10000, pieces = 15; /* the first ten are not slow */
+        int a = go_dial("tcp", address), b = plain ? plain_accept(l) : go_accept(l, NULL, NULL);
+        ssize_t n = 0, got = 0, r;
+        REQUIRE(setsockopt(a, SOL_SOCKET, SO_MAX_PACING_RATE, &slow, sizeof slow) == 0);
+        for (int i = 0; i < pieces; i++) /* each a packet of its own */
+            CHECK_EQ(send(a, data, sizeof data, MSG_EOR), (ssize_t)sizeof data);
+        CHECK_EQ(send(a, "!", 1, MSG_OOB), 1);
+        while ((r = recv(b, &c, 1, MSG_OOB | MSG_DONTWAIT)) < 0 && errno == EINVAL)
+            go_yield(); /* not announced yet */
+        uint32_t before = waits_at(b);
+        go_waitgroup done = { 0 };
+        go_waitgroup_add(&done, 1);
+        CHECK_EQ(go_fd_deadline(b, go_now() + 20 * GO_SECOND, 0), 0);
+        if (r < 0) {
+            CHECK_EQ(errno, EAGAIN);
+            go(takes_urgent, b, &c, &n, &done);
+        } else { /* we were even slower */
+            n = r;
+            go_waitgroup_done(&done);
+        }
+        while (waits_at(b) == before && n == 0)
+            go_yield();
+        while (got < pieces * (ssize_t)sizeof data)
+            if ((r = recv(b, data, sizeof data, MSG_DONTWAIT)) > 0)
+                got += r;
+            else
+                go_yield();
+        go_waitgroup_wait(&done);
+        CHECK_EQ(n, 1);
+        CHECK_EQ(c, '!');
+        go_close(a);
+        go_close(b);
+        go_close(l);
+    }
+}
+
 /*
  * The same while the one who polls sleeps without an end, for there are no timers: he is told that there is something to verify. The
  * reader is a plain thread, that leaves him asleep.

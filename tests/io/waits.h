@@ -6,13 +6,26 @@
 
 #include "sched/netpoll.h"
 
-/* How often somebody has begun to wait for fd. */
+/* How many operations have begun to wait for fd. */
 static inline uint32_t waits_at(int fd)
 {
     struct poll_desc *d;
     REQUIRE(netpoll_begin(fd, &d) == 0);
     lock_take(&d->lock);
-    uint32_t parks = d->parks;
+    uint32_t places = d->side[POLL_READ].places + d->side[POLL_WRITE].places;
     lock_release(&d->lock);
-    return parks;
+    return places;
+}
+
+/* How many wait to read from fd now. */
+static inline int readers_of(int fd)
+{
+    struct poll_desc *d;
+    int n = 0;
+    REQUIRE(netpoll_begin(fd, &d) == 0);
+    lock_take(&d->lock);
+    for (struct netpoll_waiter *w = load_relaxed(&d->side[POLL_READ].first); w; w = w->next)
+        n++;
+    lock_release(&d->lock);
+    return n;
 }
