@@ -20,8 +20,9 @@ extern "C" {
  */
 int go_signal_notify(go_chan(int) c, int signo, ...);
 
-/* c gets no more signals; its reference is given back. Signals that nobody listens to any more do what they did before. Returns 0,
- * or -ENOENT if c did not listen. Never parks, but yields while one that came before is on its way to c; from any thread. */
+/* c gets the signals that came before the call, and none after it has returned; its reference is given back. Signals that nobody
+ * listens to any more do what they did before. Returns 0, or -ENOENT if c did not listen. Never parks, but yields while one that
+ * came before is on its way to c; from any thread. */
 int go_signal_stop(go_chan(int) c);
 
 #ifdef __cplusplus

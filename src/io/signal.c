@@ -11,8 +11,12 @@
 // A goroutine of the library waits for the eventfd, as others for theirs, and sends to the channels without waiting. It is there
 // while anybody listens; so a program that waits for signals only is not taken for a deadlock, and one that has stopped listening is.
 //
-// The nasty race. That goroutine has found a listener, and before it sends, go_signal_stop is called for it: after which nothing may come.
+// The nasty races. That goroutine has found a listener, and before it sends, go_signal_stop is called for it: after which nothing may come.
 // It cannot send under the lock. So it says whom it sends to, and go_signal_stop waits until it is somebody else.
+//
+// A signal has been counted, and before that goroutine runs, go_signal_stop is called: the signal would be lost, or, worse, sent to
+// the next channel that listens. So who stops remains a listener until the counts of its signals are 0, or two passes over them are
+// over, of which the second began after the call.
 #include <goroutine/go.h>
 #include <goroutine/io.h>
 #include <goroutine/signal.h>
@@ -34,6 +38,8 @@ struct listener {
     struct go_channel *c;  /* constant; one reference */
     uint64_t number;       /* constant; in order of arrival */
     uint64_t mask[2];      /* under lock */
+    bool stopping;         /* under lock: gets what has come, and counts no more among `listeners` */
+    uint64_t passes;       /* under lock: at most until then what has come is waited for */
 };
 
 static struct {
@@ -42,12 +48,15 @@ static struct {
     uint64_t numbers;       /* under lock */
     int listeners[SIGNALS]; /* under lock: of each signal */
     bool running;           /* under lock: the goroutine is there */
+    bool passing;           /* under lock: and between looking at what is pending and having sent it */
+    uint64_t passes;        /* under lock: how often it has */
     const struct go_channel *sending; /* under lock: which it is about to send to */
 } table = { .lock = LOCK_INIT(RANK_CHILD) };
 
 /* What the handler touches. */
 static _Atomic uint32_t pending[SIGNALS];
-static struct sigaction before[SIGNALS]; /* written before the handler is installed */
+static _Atomic(void (*)(int)) before_plain[SIGNALS]; /* the handlers that were there before: at most one of both */
+static _Atomic(void (*)(int, siginfo_t *, void *)) before_info[SIGNALS];
 static _Atomic int wake_fd = -1;         /* for ever, once it is there */
 
 static bool listens(const struct listener *l, int signo)
@@ -57,16 +66,15 @@ static bool listens(const struct listener *l, int signo)
 
 static void on_signal(int signo, siginfo_t *info, void *context)
 {
-    const struct sigaction *old = &before[signo];
     uint64_t one = 1;
     atomic_fetch_add_explicit(&pending[signo], 1, memory_order_release); /* pairs with the exchange in deliver */
     SYSCALL3(SYS_write, load_relaxed(&wake_fd), &one, sizeof one);
-    if (old->sa_handler == SIG_DFL || old->sa_handler == SIG_IGN || old->sa_handler == quit_handler)
-        return; /* also with SA_SIGINFO: sa_sigaction is in the same place */
-    if (old->sa_flags & SA_SIGINFO)
-        old->sa_sigaction(signo, info, context);
-    else
-        old->sa_handler(signo);
+    void (*with_info)(int, siginfo_t *, void *) = load_acquire(&before_info[signo]); /* pairs with the release in install_locked */
+    void (*plain)(int) = load_acquire(&before_plain[signo]);                         /* as does this */
+    if (with_info)
+        with_info(signo, info, context);
+    else if (plain)
+        plain(signo);
 }
 
 /* --- the goroutine --- */
@@ -102,13 +110,24 @@ static void deliver(int signo)
     }
 }
 
-/* False, and gone, if nobody listens. */
-static bool wanted(void)
+static void pass_begins(void)
+{
+    struct m *mp = section_enter();
+    lock_take(&table.lock);
+    table.passing = true;
+    lock_release(&table.lock);
+    section_leave(mp);
+}
+
+/* False, and the goroutine is gone, if nobody listens. */
+static bool pass_ended(void)
 {
     struct m *mp = section_enter();
     lock_take(&table.lock);
     bool more = table.first != NULL;
     table.running = more;
+    table.passing = false;
+    table.passes++;
     lock_release(&table.lock);
     section_leave(mp);
     return more;
@@ -118,9 +137,10 @@ static void forward(void *arg)
 {
     uint64_t count;
     (void)arg;
-    while (wanted()) {
+    while (pass_ended()) {
         if (go_read(load_relaxed(&wake_fd), &count, sizeof count) < 0)
             go_sleep(PAUSE); /* no descriptor is left for epoll, say */
+        pass_begins();
         for (int signo = 1; signo < SIGNALS; signo++)
             if (load_relaxed(&pending[signo]))
                 deliver(signo);
@@ -171,14 +191,31 @@ static bool is_ours(const struct sigaction *a)
     return (a->sa_flags & SA_SIGINFO) && a->sa_sigaction == on_signal;
 }
 
+static bool listened_locked(int signo)
+{
+    for (struct listener *l = table.first; l; l = l->next)
+        if (listens(l, signo))
+            return true;
+    return false;
+}
+
+/* The signals' actions before the library's; under lock. */
+static struct sigaction before[SIGNALS];
+
 /* These under lock, on a system stack. */
 static void install_locked(int signo)
 {
     struct sigaction action = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART }, now;
     sigaction(signo, NULL, &now);
+    if (!listened_locked(signo)) /* also not by one that is stopping */
+        store_relaxed(&pending[signo], 0); /* what came before, by a handler of the program's that calls ours */
     if (is_ours(&now))
         return; /* the program has put it back, when nobody listened, as what it had found there */
     before[signo] = now;
+    bool none = now.sa_handler == SIG_DFL || now.sa_handler == SIG_IGN || now.sa_handler == quit_handler; /* in the same place: both */
+    bool with_info = now.sa_flags & SA_SIGINFO;
+    store_release(&before_plain[signo], none || with_info ? NULL : now.sa_handler); /* pairs with the acquire in on_signal */
+    store_release(&before_info[signo], none || !with_info ? NULL : now.sa_sigaction); /* as does this */
     action.sa_mask = now.sa_mask;
     action.sa_flags |= now.sa_flags & (SA_NOCLDSTOP | SA_NOCLDWAIT);
     sigaction(signo, &action, NULL);
@@ -212,7 +249,8 @@ struct change {
     uint64_t mask[2];
     int error;
     bool last;
-    bool sending; /* a value may still be on its way */
+    bool waits;   /* for what has come, or for a value on its way */
+    int stopped;  /* by us: the references of so many listeners, mostly one, are ours */
 };
 
 static int open_wake_fd(void)
@@ -230,18 +268,26 @@ static int open_wake_fd(void)
     return 0;
 }
 
+/* Where the listener of a channel is; at the end if there is none. */
+static struct listener **find_locked(const struct go_channel *c)
+{
+    struct listener **at = &table.first;
+    while (*at && (*at)->c != c)
+        at = &(*at)->next;
+    return at;
+}
+
 /* On a system stack. */
 static void listen_to(void *arg)
 {
     struct change *change = arg;
-    struct listener *fresh = calloc(1, sizeof *fresh), **at = &table.first, *l;
+    struct listener *fresh = calloc(1, sizeof *fresh);
     if (!fresh) {
         change->error = -ENOMEM;
         return;
     }
     lock_take(&table.lock);
-    while ((l = *at) && l->c != change->c)
-        at = &l->next;
+    struct listener **at = find_locked(change->c), *l = *at;
     if (!install_all_locked(change->mask)) {
         lock_release(&table.lock);
         change->error = -EBUSY;
@@ -254,6 +300,10 @@ static void listen_to(void *arg)
         l->number = ++table.numbers;
         fresh = NULL;
     }
+    if (l->stopping) { /* by somebody else at the same time, who finds that it listens anew */
+        l->stopping = false;
+        l->mask[0] = l->mask[1] = 0;
+    }
     for (int signo = 1; signo < SIGNALS; signo++)
         if ((change->mask[signo / 64] >> (signo % 64) & 1) && !listens(l, signo)) {
             l->mask[signo / 64] |= 1ull << (signo % 64);
@@ -263,26 +313,50 @@ static void listen_to(void *arg)
     free(fresh);
 }
 
-/* On a system stack. The caller gives the reference back. */
+/* On a system stack. */
 static void stop_listening(void *arg)
 {
     struct change *change = arg;
-    struct listener *l = NULL;
     lock_take(&table.lock);
-    for (struct listener **at = &table.first; *at; at = &(*at)->next)
-        if ((*at)->c == change->c) {
-            l = *at;
-            *at = l->next;
-            break;
-        }
-    for (int signo = 1; l && signo < SIGNALS; signo++)
+    struct listener *l = *find_locked(change->c);
+    bool was = l && !l->stopping;
+    for (int signo = 1; was && signo < SIGNALS; signo++)
         if (listens(l, signo) && --table.listeners[signo] == 0)
             uninstall_locked(signo);
-    change->last = l && !table.first;
-    change->sending = table.sending == change->c;
+    if (was) {
+        l->stopping = true;
+        l->passes = table.passes + 2;
+    }
     lock_release(&table.lock);
-    change->error = l ? 0 : -ENOENT;
-    free(l);
+    change->error = was ? 0 : -ENOENT;
+}
+
+static bool waits_locked(const struct listener *l)
+{
+    bool waits = table.passing;
+    for (int signo = 1; signo < SIGNALS; signo++)
+        waits |= listens(l, signo) && load_relaxed(&pending[signo]);
+    return waits && table.passes < l->passes;
+}
+
+/* On a system stack. A listener that is stopping, whoever stops it, is none any more if what has come has gone out. */
+static void finish_listening(void *arg)
+{
+    struct change *change = arg;
+    lock_take(&table.lock);
+    struct listener **at = find_locked(change->c), *l = *at;
+    bool stopping = l && l->stopping;
+    bool waits = stopping && waits_locked(l);
+    bool over = stopping && !waits;
+    if (over) {
+        *at = l->next;
+        change->last = !table.first;
+        change->stopped++;
+    }
+    change->waits = waits || table.sending == change->c;
+    lock_release(&table.lock);
+    if (over)
+        free(l);
 }
 
 /* In a section, for the locks. */
@@ -316,29 +390,17 @@ GO_EXPORT int go_signal_notify(go_chan(int) c, int signo, ...)
     return change.error;
 }
 
-/* On a system stack. */
-static void look_at_sending(void *arg)
-{
-    struct change *change = arg;
-    lock_take(&table.lock);
-    change->sending = table.sending == change->c;
-    lock_release(&table.lock);
-}
-
 GO_EXPORT int go_signal_stop(go_chan(int) c)
 {
     struct change change = { .c = (struct go_channel *)c };
     if (!c)
         return -ENOENT;
     apply(stop_listening, &change);
-    while (change.sending) {
+    while (apply(finish_listening, &change), change.waits)
         go_yield();
-        apply(look_at_sending, &change);
-    }
-    if (change.error < 0)
-        return change.error;
-    go_chan_unref_(change.c);
+    for (; change.stopped > 0; change.stopped--)
+        go_chan_unref_(change.c);
     if (change.last)
         wake_forwarder();
-    return 0;
+    return change.error;
 }

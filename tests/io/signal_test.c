@@ -273,6 +273,82 @@ TEST(nothing_comes_after_stop)
     chan_unref(first);
 }
 
+/* What came before is sent, and not to who listens afterwards. */
+TEST(what_came_before_stop)
+{
+    int wrong = 0;
+    for (int i = 0; i < 300; i++) {
+        chan(int) c = chan_make(int, 16), d = chan_make(int, 16);
+        CHECK_EQ(go_signal_notify(c, SIGUSR1, 0), 0);
+        for (int k = 0; k <= i % 10; k++)
+            raise(SIGUSR1);
+        CHECK_EQ(go_signal_stop(c), 0);
+        wrong += chan_len(c) != (size_t)(i % 10 + 1);
+        CHECK_EQ(go_signal_notify(d, SIGUSR1, SIGUSR2, 0), 0);
+        raise(SIGUSR2);
+        int signo = 0;
+        chan_recv(d, &signo);
+        wrong += signo != SIGUSR2;
+        CHECK_EQ(go_signal_stop(d), 0);
+        wrong += chan_len(d) != 0;
+        chan_unref(c);
+        chan_unref(d);
+    }
+    CHECK_EQ(wrong, 0);
+}
+
+/* Two that stop the same at once, or one that listens anew meanwhile: it listens or not in the end, and has one reference or none. */
+static void stops_and_listens(chan(int) c, go_waitgroup *done)
+{
+    for (int i = 0; i < 200; i++) {
+        go_signal_notify(c, SIGUSR1, 0);
+        raise(SIGUSR1);
+        go_signal_stop(c);
+    }
+    go_waitgroup_done(done);
+}
+
+TEST(stops_that_meet)
+{
+    chan(int) c = chan_make(int, 4), keeps = chan_make(int, 1);
+    go_waitgroup done = { 0 };
+    CHECK_EQ(go_signal_notify(keeps, SIGUSR1, 0), 0); /* or the signal might end the process in between */
+    go_waitgroup_add(&done, 4);
+    for (int i = 0; i < 4; i++)
+        go(stops_and_listens, c, &done);
+    go_waitgroup_wait(&done);
+    CHECK_EQ(go_signal_stop(c), -ENOENT);
+    CHECK_EQ(go_signal_stop(keeps), 0);
+    chan_unref(c);
+    chan_unref(keeps);
+}
+
+/* The program's handler changes while the library's runs on other threads. */
+static atomic_int enough;
+
+static void spins(void)
+{
+    while (!atomic_load(&enough))
+        go_yield();
+}
+
+TEST(handlers_that_change)
+{
+    for (int i = 0; i < 3; i++)
+        go(spins);
+    for (int i = 0; i < 500; i++) {
+        chan(int) c = chan_make(int, 1);
+        signal(SIGUSR1, i & 1 ? handler : SIG_IGN);
+        CHECK_EQ(go_signal_notify(c, SIGUSR1, 0), 0);
+        kill(getpid(), SIGUSR1);
+        chan_recv(c, NULL);
+        CHECK_EQ(go_signal_stop(c), 0);
+        chan_unref(c);
+    }
+    signal(SIGUSR1, SIG_DFL);
+    atomic_store(&enough, 1);
+}
+
 /* While somebody listens, nobody is deadlocked; a notified SIGQUIT prints nothing and ends nothing. */
 CHILD(waits_for_quit)
 {
