@@ -57,8 +57,9 @@
  * - Functions of another calling convention (ms_abi and the like), and with Clang those that return an _Atomic(long double), cannot
  *   be launched; nothing notices it. Clang's -fsanitize=cfi takes the cast for an attack.
  * - GCC warns of a function whose result must not be ignored (warn_unused_result), as it does behind a cast to void.
- * - On AArch64 structures of more than 16 bytes must be passed by pointer, too: the ABI would pass a pointer into the
- *   caller's frame. This is checked for each argument, hence there a literal with several fields needs parentheses.
+ * - On AArch64 structures, and _Complex __int128, of more than 16 bytes must be passed by pointer, too: the ABI would pass
+ *   a pointer into the caller's frame. This is checked for each argument, hence there a literal with several fields needs
+ *   parentheses.
  */
 #pragma once
 
@@ -73,7 +74,7 @@ typedef struct go_scope go_scope;
 /* How a goroutine is to be started. Zero means the default in every field. */
 typedef struct go_options {
 	const char *name;  /* shown in tracebacks; the pointer is kept, so let it live as long as the goroutine */
-	size_t stack_size; /* bytes to reserve; 0: the default */
+	size_t stack_size; /* bytes to have for use, rounded up; 0: the default */
 	go_scope *scope;   /* to be inside of; NULL: the launcher's */
 } go_options;
 
@@ -262,7 +263,8 @@ const struct go_launch *go_launch_(const struct go_launch *launch)
 #ifndef __x86_64__
 #define GO_X87_RESULTS_(type) 0
 #elif defined(__clang__)
-#define GO_X87_RESULTS_(type) (GO_IS_(type, long double) ? 1 : GO_IS_(type, _Complex long double) ? 2 : 0)
+#define GO_X87_RESULTS_(type) \
+	(__LDBL_MANT_DIG__ != 64 ? 0 : GO_IS_(type, long double) ? 1 : GO_IS_(type, _Complex long double) ? 2 : 0)
 #else
 #define GO_X87_RESULTS_(type) \
 	(GO_IS_(type, __float80) || GO_IS_(type, _Float64x) || (GO_IS_(type, long double) && __LDBL_MANT_DIG__ == 64) ? 1 \
@@ -316,23 +318,33 @@ char go_scalars_(_Bool, _Bool, _Bool, _Bool, _Bool, _Bool) __attribute__((__over
 /*
  * AArch64: the demands of the arguments one by one, for the check. Integer registers, vector registers and bytes on the
  * stack if either runs out are packed so that they can be added. A scalar is at worst an __int128, which may
- * skip a register, or a _Complex long double; a structure four floats. Stack sizes rounded up to 16 cover
- * the padding. The comma makes arrays and functions decay, and bit-fields plain.
+ * skip a register, or a _Complex long double; a structure four floats. Vectors of less than eight bytes may be on the stack in
+ * any case. Stack sizes rounded up to 16 cover the padding. The comma makes arrays and functions decay, and bit-fields plain.
  */
 #define GO_DEMAND_(n, list, ...) GO_DEMAND_SUM_(GO_SUM_##n##_(__VA_ARGS__, ~))
 #define GO_DEMAND_SUM_(d) \
-	((d) & 0xff) > 8 || ((d) >> 8 & 0xff) > 8 ? (unsigned)((d) >> 16) : 0, \
-	((d) & 0xff) > 8 ? 8 : (unsigned char)((d) & 0xff)
-#define GO_PACK_(integers, vectors, bytes) ((bytes) << 16 | (vectors) << 8 | (integers))
+	((d) & 0xffff) > 8 || ((d) >> 16 & 0xffff) > 8 ? (unsigned)((d) >> 32) : 0, \
+	((d) & 0xffff) > 8 ? 8 : (unsigned char)((d) & 0xffff)
+#define GO_PACK_(integers, vectors, bytes) ((bytes) << 32 | (vectors) << 16 | (integers))
 #define GO_SIZE_(a) sizeof((void)0, (a))
+/* What is larger than 16 bytes is passed by a pointer into the caller's frame, but for complex floating-point numbers. */
+#ifdef __clang__
+#define GO_FITS_(a) (GO_SIZE_(a) <= 16 || __builtin_classify_type(a) == 9)
+#else
+#define GO_FITS_(a) \
+	(GO_SIZE_(a) <= 16 || (__builtin_classify_type(a) == 9 && !GO_IS_(__typeof__((void)0, (a)), _Complex __int128) && \
+				  !GO_IS_(__typeof__((void)0, (a)), _Complex unsigned __int128)))
+#endif
+#define GO_IS_VECTOR_(a) (__builtin_classify_type(a) < 0 || __builtin_classify_type(a) > 17)
 #define GO_ARGUMENT_(a) \
 	(sizeof(struct { \
-		_Static_assert(GO_SIZE_(a) <= 16 || __builtin_classify_type(a) == 9, \
+		_Static_assert(GO_FITS_(a), \
 			"go: on AArch64 an argument of more than 16 bytes must be passed by pointer"); \
 		_Static_assert(__builtin_classify_type(a) < 12 || __alignof__((void)0, (a)) <= 16, \
 			"go: an argument aligned to more than 16 bytes must be passed by pointer"); \
 		char c; \
-	}) * (__builtin_classify_type(a) == 5  ? GO_PACK_(1ul, 0ul, 16ul) \
+	}) * (GO_IS_VECTOR_(a) && GO_SIZE_(a) < 8 ? GO_PACK_(9ul, 9ul, 16ul) \
+		: __builtin_classify_type(a) == 5  ? GO_PACK_(1ul, 0ul, 16ul) \
 		: __builtin_classify_type(a) < 10  ? GO_PACK_(3ul, 2ul, 32ul) \
 						   : GO_PACK_(3ul, 4ul, 16ul)))
 #define GO_SUM_0_(fn, ...) 0ul

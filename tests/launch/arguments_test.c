@@ -409,6 +409,24 @@ TEST(vectors_of_16_bytes)
     finish();
 }
 
+/* GCC for AArch64 passes some of these on the stack, also where registers are free. */
+typedef float vector1 __attribute__((vector_size(4)));
+typedef short vector_of_short __attribute__((vector_size(2)));
+typedef float vector2 __attribute__((vector_size(8)));
+
+static void small_vectors(int k, vector1 x, vector_of_short y, vector2 z, vector1 w)
+{
+    CHECK(k == 1 && x[0] == 5 && y[0] == -6 && z[0] == 7 && z[1] == 8 && w[0] == 9);
+    END();
+}
+
+TEST(vectors_of_a_few_bytes)
+{
+    START();
+    go(small_vectors, 1, (vector1){ 5 }, (vector_of_short){ -6 }, ((vector2){ 7, 8 }), (vector1){ 9 });
+    finish();
+}
+
 /* Many: registers of both kinds run out, and the stack takes the rest. */
 
 static void sixteen_ints(int a, int b, int c, int d, int e, int f, int g, int h, int i, int j, int k, int l, int m, int n,

@@ -70,6 +70,31 @@ if command -v gcc >/dev/null && [ "$big" = 1 ]; then
     done
 fi
 
+# A long double that is none of the x87's: nothing may be left on its stack.
+if command -v clang >/dev/null && [ "$big" = 1 ]; then
+    cat >"$work/no_x87.c" <<'END'
+#include <goroutine.h>
+static __attribute__((noinline)) long double f(int a) { return 1.5L * a; }
+static unsigned tags(void)
+{
+    struct { unsigned short word[14]; } state;
+    __asm__ volatile("fnstenv %0\n\tfldenv %0" : "=m"(state));
+    return state.word[4];
+}
+int main(void)
+{
+    unsigned before = tags();
+    for (int i = 0; i < 10; i++)
+        go(f, 1);
+    return tags() != before;
+}
+END
+    for size in 64 80 128; do
+        check "clang long double of $size bits" clang -mlong-double-$size -I"$root/include" "$work/no_x87.c" -o "$work/no_x87" "$archive" -pthread
+        check "clang long double of $size bits runs" env GOMAXPROCS=1 "$work/no_x87"
+    done
+fi
+
 # The veneer is there once however many files hold it.
 printf '#include <goroutine.h>\nvoid other(void (*f)(void)) { go(f); }\n' >"$work/other.c"
 printf '#include <goroutine.h>\nvoid other(void (*f)(void));\nstatic int n; static void f(void) { n++; }\nint main(void) { other(f); go(f); while (n < 2) go_yield(); return 0; }\n' >"$work/two.c"

@@ -22,4 +22,10 @@ for cc in $(compilers); do
         refused "case $n, $cc, installed" "$text" $cc $strict -DCASE=$n -isystem "$root/include" -c "$source" -o "$work/o"
     done
 done
+if command -v aarch64-linux-gnu-gcc >/dev/null; then
+    printf '#include <goroutine.h>\nvoid f(_Complex __int128 c);\nvoid g(void) { go(f, (_Complex __int128)1); }\n' >"$work/wide.c"
+    refused "a complex __int128, AArch64" "must be passed by pointer" aarch64-linux-gnu-gcc -I"$root/include" -c "$work/wide.c" -o "$work/o"
+else
+    skip "a complex __int128, AArch64" "there is no compiler for it"
+fi
 finish
