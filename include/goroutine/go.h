@@ -23,7 +23,8 @@ void go_yield(void);
 
 /*
  * Ends the calling goroutine; its deferred calls run first. In main: the others go on, and when none is left the
- * process ends with the deadlock report. On a plain thread: ends the thread. Deferred calls may park; from any thread.
+ * process ends with the deadlock report. On a plain thread: ends the thread. Deferred calls may park; from any thread. (A thread
+ * on which goroutines run, main's, too, is the library's: pthread_exit in one is fatal.)
  */
 _Noreturn void go_exit(void);
 
@@ -75,7 +76,7 @@ int go_set_local(go_key key, void *value);
  * Put these around a call that may block its thread for long: read(2), a database client, flock. Others get the
  * processor then without waiting until the scheduler notices by itself, which takes some 10 ms. They cost a few
  * nanoseconds if the call does not block. Calls nest. Leaving what was not entered is fatal, as is ending in
- * between. go_block_leave may park; from any thread.
+ * between; on a plain thread both have no effect. go_block_leave may park; from any thread.
  */
 void go_block_enter(void);
 void go_block_leave(void);

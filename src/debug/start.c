@@ -5,6 +5,7 @@
 // that a report could need. (The child of a fork has none: there the signal ends it as usual.) A program that handles or ignores
 // SIGQUIT itself when it first calls the library, or later, keeps that.
 #include <signal.h>
+#include <stdlib.h>
 
 #include "base/options.h"
 #include "debug/start.h"
@@ -23,6 +24,8 @@ static void on_quit(int signo)
     }
     store_release(&debug_pending, true); /* pairs with the acquire in sysmon */
     sysmon_hurry();
+    if (!load_relaxed(&m_self()->in))
+        fatal_wait_in_handler();
 }
 
 void debug_start(void)
@@ -40,6 +43,7 @@ void debug_start(void)
         quit_handler = on_quit;
         sigaction(SIGQUIT, &action, NULL);
     }
+    atexit(fatal_wait);
 }
 
 void debug_work(void)

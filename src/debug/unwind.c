@@ -24,6 +24,7 @@
 #include "debug/text.h"
 #include "os/linux/syscall.h"
 #include "os/os.h"
+#include "sched/fatal.h"
 #include "sched/sched.h"
 
 #define PATIENCE 1000000000ll /* ns for a thread to answer */
@@ -129,6 +130,8 @@ static void on_request(int signo, siginfo_t *info, void *context)
         return;
     unwind_self(&request.frames);
     store_release(&request.state, ANSWERED); /* pairs with the acquire in unwind_running */
+    if (!load_relaxed(&mp->in))
+        fatal_wait_in_handler();
 }
 
 /* The signal, or 0: none is free, or who was choosing one as well is the very one whose end is reported. */

@@ -5,12 +5,15 @@ void (*quit_handler)(int);
 
 #include <goroutine/go.h>
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/options.h"
+#include "sched/debug_hooks.h"
 #include "sched/sched.h"
 #include "sched/section.h"
 
@@ -20,6 +23,35 @@ struct report {
 };
 
 static _Atomic int reporter; /* thread id of whoever reports, or 0 */
+
+/* Nobody may read it any more: not the end by SIGPIPE then. */
+static void write_last(const char *text, size_t size)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    os_write(2, text, size);
+}
+
+static bool others_report(void)
+{
+    return !load_relaxed(&sched.forked) && load_relaxed(&reporter) != os_gettid() &&
+           (load_relaxed(&sched.dying) || load_relaxed(&debug_pending));
+}
+
+void fatal_wait(void)
+{
+    while (others_report())
+        pause();
+}
+
+void fatal_wait_in_handler(void)
+{
+    struct timespec moment = { 0, 1000000 };
+    for (int i = 0; i < 5000 && others_report(); i++)
+        nanosleep(&moment, NULL);
+}
 
 /* One fatal error is reported; a second one, on another thread, waits for the end of the process. */
 static void become_reporter(void)
@@ -53,12 +85,12 @@ static void report(void *arg)
     int m = vsnprintf(text + n, sizeof text - (size_t)n - 1, r->format, r->args);
     if (m > 0)
         n += m;
-    if (n > (int)sizeof text - 2)
-        n = (int)sizeof text - 2;
+    if (n > (int)sizeof text - 3)
+        n = (int)sizeof text - 3;
     text[n++] = '\n';
-    os_write(2, text, (size_t)n);
     if (options.traceback != TRACEBACK_NONE)
-        os_write(2, "\n", 1);
+        text[n++] = '\n';
+    write_last(text, (size_t)n);
     traceback_at_end(!options.traceback_given || options.traceback != TRACEBACK_SINGLE);
     die();
 }
@@ -93,7 +125,7 @@ _Noreturn void fatal_quit(void)
 {
     static const char text[] = "SIGQUIT: quit\n\n";
     become_reporter();
-    os_write(2, text, sizeof text - 1);
+    write_last(text, sizeof text - 1);
     traceback_at_end(true);
     die();
 }
@@ -104,7 +136,7 @@ _Noreturn void fatal_forked(void)
     static const char text[] =
         "fatal error: the child of a fork may only call exec or _exit: "
         "the goroutines and threads of its parent do not exist in it\n";
-    os_write(2, text, sizeof text - 1);
+    write_last(text, sizeof text - 1);
     _exit(2);
 }
 
@@ -125,6 +157,6 @@ _Noreturn void check_failed(const char *file, int line, const char *what)
     /* The library itself is broken: say where, and leave a core. */
     char text[512];
     int n = snprintf(text, sizeof text, "libgoroutine: %s:%d: check failed: %s\n", file, line, what);
-    os_write(2, text, (size_t)n);
+    write_last(text, (size_t)n);
     abort();
 }

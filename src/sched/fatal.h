@@ -20,6 +20,13 @@ _Noreturn void fatal_stack_overflow(struct g *gp);
 /* SIGQUIT came: the goroutines, and the end. By sysmon. */
 cold _Noreturn void fatal_quit(void);
 
+/* Waits while others end the process by a fatal error or SIGQUIT. At exit. */
+void fatal_wait(void);
+
+/* The same, for the call that was interrupted would return with EINTR, and the program might end by that, with another status. For
+ * some seconds only: the thread may hold a lock that the report wants. */
+void fatal_wait_in_handler(void);
+
 /* The handler of SIGQUIT that the library installs by itself, NULL if it has not. */
 extern void (*quit_handler)(int);
 

@@ -144,6 +144,7 @@ static void main_adopt(void)
     struct p *pp = p_idle_pop_locked();
     lock_release(&sched.lock);
     m_tls = mp;
+    thread_watch_end(mp);
     store_relaxed(&mp->in, 1);
     full_fence();
     signal_stack_set(mp);

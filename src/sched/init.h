@@ -7,6 +7,9 @@
 /* thread.c */
 void foreign_init(void);
 void foreign_adopt(void);
+
+/* The calling thread's end by pthread_exit is to be noticed: a plain one's, or a mistake. NULL: no more. */
+void thread_watch_end(struct m *mp);
 _Noreturn void thread_exit(struct g *gp);
 void m_know_stack(struct m *mp);
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/options.h"
 #include "sched/fatal.h"
 #include "sched/fiber.h"
 #include "sched/g_cache.h"
@@ -77,6 +78,13 @@ void m_know_stack(struct m *mp)
 #endif
 }
 
+static pthread_key_t end_key;
+
+void thread_watch_end(struct m *mp)
+{
+    pthread_setspecific(end_key, mp);
+}
+
 /* Of the thread that made the first call. Every M begins with it, whoever makes it: sysmon blocks all signals. */
 static sigset_t first_mask;
 
@@ -89,7 +97,9 @@ static void *m_main(void *arg)
     mp->fiber = fiber_current();
     m_know_stack(mp);
     signal_stack_set(mp);
+    thread_watch_end(mp);
     schedule(mp);
+    thread_watch_end(NULL);
     m_tls = &m_stranger;
     signal_stack_free(mp);
     m_free(mp);
@@ -106,15 +116,22 @@ int m_start_thread(struct m *mp)
 
 /* --- plain threads --- */
 
-static pthread_key_t foreign_key;
-
-static void foreign_end(void *arg)
+static void thread_ended(void *arg)
 {
     struct m *mp = arg;
     struct g *gp = mp->cur;
-    pthread_setspecific(foreign_key, mp); /* a deferred function that calls go_exit begins this anew */
+    if (!(load_relaxed(&mp->attention) & ATTN_FOREIGN)) {
+        const struct go_site *site = gp->site;
+        mp->on_g0 = true; /* the frames of g0 are gone: we are where they were */
+        if (os_is_first_thread() && gp != &main_g)
+            options.traceback = TRACEBACK_NONE; /* or where main's frames are, which cannot be walked any more */
+        fatal("pthread_exit on a thread of goroutines: in goroutine %llu%s%s%s, created by %s at %s:%u (go_exit ends a goroutine, or main)",
+              (unsigned long long)gp->id, gp->name ? " \"" : "", gp->name ? gp->name : "", gp->name ? "\"" : "",
+              site ? site->function : "the system", site ? site->file : "main", site ? site->line : 0);
+    }
+    pthread_setspecific(end_key, mp); /* a deferred function that calls go_exit begins this anew */
     goroutine_clean_up(gp);
-    pthread_setspecific(foreign_key, NULL);
+    pthread_setspecific(end_key, NULL);
     m_tls = &m_stranger;
     lock_take(&sched.lock);
     if (--sched.foreign == 0)
@@ -127,7 +144,7 @@ static void foreign_end(void *arg)
 void foreign_init(void)
 {
     pthread_sigmask(SIG_SETMASK, NULL, &first_mask);
-    if (pthread_key_create(&foreign_key, foreign_end) != 0)
+    if (pthread_key_create(&end_key, thread_ended) != 0)
         fatal("no thread-specific key left for the library");
 }
 
@@ -145,13 +162,13 @@ void foreign_adopt(void)
     gp->scope = NULL;
     gp->id = gp->creator = 0;
     store_relaxed(&gp->flags, G_THREAD);
-    store_relaxed(&gp->status, G_RUNNING);
+    store_release(&gp->status, G_RUNNING); /* as in submit_foreign */
     mp->cur = gp;
     lock_take(&sched.lock);
     sched.foreign++;
     lock_release(&sched.lock);
     m_tls = mp;
-    pthread_setspecific(foreign_key, mp); /* so that its end is noticed */
+    thread_watch_end(mp);
 }
 
 _Noreturn void thread_exit(struct g *gp)

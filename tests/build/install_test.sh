@@ -16,6 +16,7 @@ done
 check "the library has a soname" \
     sh -c "readelf -d '$prefix/lib/libgoroutine.so' | grep -q 'SONAME.*libgoroutine.so.0.1\]'"
 check "the library is bound at once" sh -c "readelf -d '$prefix/lib/libgoroutine.so' | grep -q BIND_NOW"
+check "the library stays, for its threads do" sh -c "readelf -d '$prefix/lib/libgoroutine.so' | grep -q NODELETE"
 check "its soname is a file" test -e "$prefix/lib/libgoroutine.so.0.1"
 empty "the tree does not name the build" grep -rIl "$work/build" "$prefix"
 
@@ -41,6 +42,14 @@ if command -v pkg-config >/dev/null; then
     done
 else
     skip "pkg-config" "there is none"
+fi
+
+spaced="$work/a b"
+check "make install to a folder with a space" make -C "$root" install PREFIX="$spaced" BUILD="$work/build"
+if command -v pkg-config >/dev/null; then
+    check "pkg-config with a space" env PKG_CONFIG_PATH="$spaced/lib/pkgconfig" sh -c \
+        "eval gcc -static -o '$work/spaced' '$root/tests/build/user.c' \"\$(pkg-config --static --cflags --libs goroutine)\""
+    runs "a program of a folder with a space" "$work/spaced"
 fi
 
 mkdir "$work/user"

@@ -38,6 +38,42 @@ CHILD(quits_busy)
         __asm__ volatile("");
 }
 
+/* The signal has come, and the report is still to be made. */
+CHILD(quits_and_returns)
+{
+    go_id();
+    raise(SIGQUIT);
+}
+
+/* The call returns only when the signal's handler does. */
+CHILD(quits_in_a_pause)
+{
+    go_id();
+    if (fork() == 0) {
+        usleep(100000);
+        kill(getppid(), SIGQUIT);
+        _exit(0);
+    }
+    pause();
+    write(1, "paused\n", 7);
+}
+
+/* The threads that run are asked where they are, which interrupts a call that is not restarted. */
+static void dies_soon(void)
+{
+    go_mutex m = { 0 };
+    go_sleep(50 * GO_MILLISECOND);
+    go_mutex_unlock(&m);
+}
+
+CHILD(dies_beside_a_pause)
+{
+    for (int i = 0; i < 5; i++)
+        go(nap);
+    go(dies_soon);
+    pause();
+}
+
 static _Atomic int seen; /* handled on any thread */
 
 static void own(int signo)
@@ -117,4 +153,22 @@ TEST(sigquit_of_a_forked_child)
     not_ignored();
     struct test_result r = test_run_child("forked_child_quits", NULL);
     CHECK_EQ(r.status, 0);
+}
+
+TEST(who_is_interrupted_does_not_end_the_process)
+{
+    for (int i = 0; i < 3; i++) {
+        struct test_result r = test_run_child("quits_and_returns", NULL);
+        CHECK_EQ(r.status, 2);
+        CHECK_CONTAINS(r.output, "goroutine 1 [");
+        r = test_run_child("quits_in_a_pause", NULL);
+        CHECK_EQ(r.status, 2);
+        CHECK_CONTAINS(r.output, "goroutine 1 [");
+#if !HAVE_TSAN /* delays the signal until the call has returned */
+        CHECK(!strstr(r.output, "paused"));
+#endif
+        r = test_run_child("dies_beside_a_pause", NULL);
+        CHECK_EQ(r.status, 2);
+        CHECK_CONTAINS(r.output, "[sleep]:\n");
+    }
 }
