@@ -7,7 +7,7 @@ JOBS ?= $(shell nproc)
 CMAKE_FLAGS ?=
 export JOBS
 
-configure = cmake -G Ninja -S . -Wno-dev -DCMAKE_INSTALL_PREFIX=$(PREFIX) $(CMAKE_FLAGS)
+configure = cmake -G Ninja -S . -Wno-dev -DCMAKE_INSTALL_PREFIX="$(PREFIX)" $(CMAKE_FLAGS)
 build = cmake --build
 # PROCS=2,4: at these numbers of Ps instead of 1, 2, 4 and 8.
 procs = $(if $(PROCS),-p $(PROCS))
@@ -72,7 +72,7 @@ bench: ## compare with Go and others; WORK=select RUNS=9 GO=/path/to/go
 
 install: ## install below PREFIX (/usr/local); DESTDIR is honoured
 	@tools/install-deps build
-	@$(configure) -B $(BUILD)/release -DGO_TESTS=OFF -DGO_EXAMPLES=OFF -DCMAKE_INSTALL_PREFIX=$(PREFIX) >/dev/null
+	@$(configure) -B $(BUILD)/release -DGO_TESTS=OFF -DGO_EXAMPLES=OFF >/dev/null
 	@$(build) $(BUILD)/release -j $(JOBS)
 	@cmake --install $(BUILD)/release
 

@@ -18,7 +18,7 @@ set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
 set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
 set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
 
-# ctest, try_run and tests/run start programs with this before them.
+# try_run starts programs with this before them; so does a project that adds this one, in its tests.
 find_program(GO_QEMU NAMES qemu-aarch64 qemu-aarch64-static)
 if(GO_QEMU)
   set(CMAKE_CROSSCOMPILING_EMULATOR ${GO_QEMU};-L;${GO_AARCH64_ROOT})

@@ -7,6 +7,9 @@
 //
 // A connection that sends nothing for a minute is closed: a deadline on the descriptor. On SIGTERM the server takes no more
 // connections and requests, and ends when the last answer is out.
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* memmem */
+#endif
 #include <goroutine.h>
 
 #include <stdio.h>

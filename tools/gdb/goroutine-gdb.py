@@ -71,8 +71,8 @@ class Goroutine:
         site = self.g["site"]
         if not int(site):
             return ""
-        return "created by %s at %s:%d" % (
-            site["function"].string(), site["file"].string(), int(site["line"]))
+        at = " at %s:%d" % (site["file"].string(), int(site["line"])) if int(site["line"]) else ""
+        return "created by %s%s" % (site["function"].string(), at)
 
     def name(self):
         name = self.g["name"]
@@ -156,6 +156,9 @@ def in_parked(g, command):
     at = int(gdb.parse_and_eval("(unsigned long)&arch_unwind_at"))
     unwinder.pc = gdb.newest_frame().pc()
     unwinder.context = int(g["run"]["sp"])
+    past_main = gdb.parameter("backtrace past-main")
+    # Where the thread itself is in main, the goroutine's frames come after that.
+    gdb.execute("set backtrace past-main on", to_string=True)
     gdb.invalidate_cached_frames()
     try:
         # The thread's own frame and arch_unwind_from come first.
@@ -170,6 +173,7 @@ def in_parked(g, command):
         output = gdb.execute(command, to_string=True)
     finally:
         unwinder.context = None
+        gdb.execute("set backtrace past-main " + ("on" if past_main else "off"), to_string=True)
         gdb.invalidate_cached_frames()
         gdb.newest_frame().select()
     lines, keep = [], True
