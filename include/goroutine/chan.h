@@ -27,7 +27,7 @@
  * statement, as would one written in the value: chan_send(c, &(struct job){ 1 }) sends a pointer that stays good.
  * An initialiser would also take a structure's first member for the whole: that is checked and refused.
  *
- * Channels are given twice to the compiler in each macro and evaluated once; so are values.
+ * Channels are given twice to the compiler in each macro and evaluated once; so are values, and pointers with GCC.
  *
  * With GO_NO_SHORT_NAMES the names are go_chan(T), go_chan_make, go_chan_send and so on.
  */

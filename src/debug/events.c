@@ -28,13 +28,15 @@ static void make_events(void *arg)
         e = vm_map(sizeof *e, 0);
     uint64_t size = load_relaxed(&events_size);
     if (e && size > 0 && !e->ring) {
-        e->ring = vm_map(size * sizeof *e->ring, 0);
-        e->births = vm_map(size / BIRTHS_PER_EVENT * sizeof *e->births, 0);
-        e->ring_mask = size - 1;
-        e->birth_mask = size / BIRTHS_PER_EVENT - 1;
-        if (e->ring && !e->births) {
-            vm_unmap(e->ring, size * sizeof *e->ring);
-            e->ring = NULL;
+        struct event *ring = vm_map(size * sizeof *ring, 0);
+        struct birth *births = ring ? vm_map(size / BIRTHS_PER_EVENT * sizeof *births, 0) : NULL;
+        if (births) {
+            e->ring = ring;
+            e->births = births;
+            e->ring_mask = size - 1;
+            e->birth_mask = size / BIRTHS_PER_EVENT - 1;
+        } else if (ring) {
+            vm_unmap(ring, size * sizeof *ring);
         }
     }
     pp->events = e;
@@ -115,9 +117,10 @@ cold void hook_end(struct m *mp, struct g *gp)
         put(e, gp->id, EVENT_END, 0);
 }
 
-cold void hook_taken(struct p *pp, struct g *gp)
+cold void hook_taken(struct p *pp)
 {
     struct proc_events *e = pp->events;
+    struct g *gp = load_relaxed(&pp->m)->cur;
     if (e && gp && tracing(e))
         put(e, gp->id, EVENT_IDLE, LEFT_READY);
 }

@@ -40,10 +40,12 @@ static void fill(void *arg)
     g_for_each(count_state, s);
     s->hand_offs = load_relaxed(&sched.hand_offs);
     uint32_t count = load_acquire(&sched.p_count);
+    for (uint32_t i = 0; i < count; i++) /* first, and for all: as in g_count */
+        s->ends += load_acquire(&load_acquire(&sched.ps[i])->ended);
+    count = load_acquire(&sched.p_count);
     for (uint32_t i = 0; i < count; i++) {
         struct p *pp = load_acquire(&sched.ps[i]);
         s->launches += load_relaxed(&pp->launched);
-        s->ends += load_relaxed(&pp->ended);
         s->switches += load_relaxed(&pp->tick);
         s->steals += load_relaxed(&pp->steals);
         struct proc_events *e = __atomic_load_n(&pp->events, __ATOMIC_ACQUIRE);

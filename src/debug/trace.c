@@ -293,9 +293,13 @@ static void slice(struct trace *t, uint32_t proc, uint64_t until, uint8_t left)
         label(t, p);
         out_f(&t->out, "\",\"args\":{\"goroutine\":%lu", p->id);
         if (p->site) {
-            out_f(&t->out, ",\"created by\":\"%s at ", p->site->function);
-            out_escaped(&t->out, p->site->file);
-            out_f(&t->out, ":%u\"", p->site->line);
+            out_f(&t->out, ",\"created by\":\"%s", p->site->function);
+            if (p->site->line) {
+                out_str(&t->out, " at ");
+                out_escaped(&t->out, p->site->file);
+                out_f(&t->out, ":%u", p->site->line);
+            }
+            out_str(&t->out, "\"");
         }
         out_f(&t->out, ",\"then\":\"%s\"}}", left_text(left));
     }

@@ -175,7 +175,9 @@ READS_OTHERS static noinline void list_one(struct g *gp, void *arg)
         l->full++;
         return;
     }
-    add_id(g, gp->id, gp->creator, status == G_WAITING ? gp->run.wait_since : 0);
+    /* Of who has become ready meanwhile it may be negative: see events.c. */
+    int64_t since = key.status == G_WAITING ? __atomic_load_n(&gp->run.wait_since, __ATOMIC_RELAXED) : 0;
+    add_id(g, gp->id, gp->creator, since > 0 ? since : 0);
 }
 
 void listing_take(struct listing *l)
@@ -388,7 +390,9 @@ void group_frames(struct out *o, struct symbols *s, const struct group *g, unsig
     if (g->unknown)
         out_str(o, "\tgoroutine running on other thread; stack unavailable\n");
     if (g->site) {
-        out_f(o, "created by %s at %s:%u", g->site->function, g->site->file, g->site->line);
+        out_f(o, "created by %s", g->site->function);
+        if (g->site->line) /* not by a statement: go_after_func */
+            out_f(o, " at %s:%u", g->site->file, g->site->line);
         if (g->creators[which])
             out_f(o, " in goroutine %lu", g->creators[which]);
         out_str(o, "\n");

@@ -18,7 +18,7 @@ void hook_launch(struct m *mp, struct g *gp);  /* gp is about to be queued; with
 void hook_ready(struct m *mp, struct g *gp);   /* gp is about to be made ready; perhaps no P, or no mp */
 void hook_switch(struct m *mp, struct g *prev); /* from prev (NULL: g0) to mp->cur (NULL: g0) */
 void hook_end(struct m *mp, struct g *gp);     /* gp has ended */
-void hook_taken(struct p *pp, struct g *gp);   /* pp, which the caller has seized, is taken from gp (or NULL), which goes on without */
+void hook_taken(struct p *pp);                 /* pp, which the caller has seized, is taken from its M, whose goroutine goes on without */
 void hook_regained(struct m *mp);              /* mp has one again, without a switch */
 
 /* Set by whoever wants sysmon to call debug_work at its next look; sysmon_hurry makes that soon. */

@@ -215,16 +215,21 @@ void g_count_foreign(int n)
 
 void g_count_system(int n)
 {
-    atomic_fetch_add_explicit(&central.system, n, memory_order_relaxed);
+    atomic_fetch_add_explicit(&central.system, n, memory_order_release); /* pairs with the acquire in g_count */
 }
 
-/* Ends first, and then what was launched: who is launched and ends in between may count, but never less than nobody. */
+/*
+ * Ends first, then who is not counted, and then what was launched: who is launched and ends in between may count, but never less
+ * than nobody. One of the library's own is taken from `system` before it counts as ended, and added after it counts as launched.
+ */
 int64_t g_count(void)
 {
     uint32_t count = load_acquire(&sched.p_count);
-    int64_t n = -load_acquire(&central.system);
+    int64_t n = 0;
     for (uint32_t i = 0; i < count; i++)
         n -= (int64_t)load_acquire(&load_acquire(&sched.ps[i])->ended);
+    n -= load_acquire(&central.system);
+    count = load_acquire(&sched.p_count); /* who has ended may have been launched on a new one */
     for (uint32_t i = 0; i < count; i++)
         n += (int64_t)load_relaxed(&load_acquire(&sched.ps[i])->launched);
     return n + load_relaxed(&central.foreign);

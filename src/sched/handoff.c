@@ -54,7 +54,7 @@ void p_take_away(struct p *pp)
         return;
     add_relaxed(&sched.hand_offs, 1);
     if (unlikely(load_relaxed(&debug_hooks)))
-        hook_taken(pp, vm->cur);
+        hook_taken(pp);
     vm->p = NULL;
     store_relaxed(&pp->m, NULL);
     or_seq(&vm->attention, ATTN_DETACHED);

@@ -127,11 +127,20 @@ static always_inline uint64_t id_next(struct p *pp)
     return id_hot(pp);
 }
 
-static noinline void newproc_foreign(struct m *mp, struct g *gp)
+/* gp, launched by somebody without a P. Reports do not wait for those: they see it with its status, and then all of it. */
+static void submit_foreign(struct g *gp)
 {
     gp->id = atomic_fetch_add_explicit(&sched.id_batches, 1, memory_order_relaxed) * ID_BATCH;
+    store_release(&gp->status, G_NEW); /* pairs with the acquire in list_one */
     g_count_foreign(1);
+    if (load_relaxed(&gp->flags) & G_SYSTEM)
+        g_count_system(1);
     global_submit(gp);
+}
+
+static noinline void newproc_foreign(struct m *mp, struct g *gp)
+{
+    submit_foreign(gp);
     section_leave(mp);
 }
 
@@ -190,8 +199,6 @@ static always_inline void launch_in_section(struct m *mp, const struct go_launch
     gp->name = NULL;
     if (plain)
         store_relaxed(&gp->status, G_NEW);
-    else
-        store_release(&gp->status, G_NEW); /* reports do not wait for plain threads, and the name of before may be gone */
     store_relaxed(&gp->flags, 0);
     gp->stack_class = options.stack_class;
     gp->site = site;
@@ -215,8 +222,11 @@ static always_inline void launch_in_section(struct m *mp, const struct go_launch
         return;
     }
     gp->id = plain ? id_hot(pp) : id_next(pp);
-    if (!plain && unlikely(load_relaxed(&debug_hooks)))
-        hook_launch(mp, gp);
+    if (!plain) {
+        store_relaxed(&gp->status, G_NEW);
+        if (unlikely(load_relaxed(&debug_hooks)))
+            hook_launch(mp, gp);
+    }
     bump_owner(&pp->launched, 1);
     if (plain)
         runq_put_next(pp, gp);
@@ -251,7 +261,6 @@ void newproc_internal(struct m *mp, void (*fn)(void *), void *arg, const struct 
     struct g *gp = g_alloc(mp);
     gp->stack_args = 0;
     gp->name = NULL;
-    store_release(&gp->status, G_NEW); /* as in launch_in_section */
     store_relaxed(&gp->flags, (uint8_t)flags);
     gp->stack_class = options.stack_class;
     gp->site = site;
@@ -261,14 +270,13 @@ void newproc_internal(struct m *mp, void (*fn)(void *), void *arg, const struct 
     gp->start.args.regs.first_integer[0] = (uint64_t)(uintptr_t)arg;
     struct p *pp = mp->p;
     if (unlikely(!pp)) {
-        gp->id = atomic_fetch_add_explicit(&sched.id_batches, 1, memory_order_relaxed) * ID_BATCH;
-        g_count_foreign(1);
-        if (flags & G_SYSTEM)
-            g_count_system(1);
-        global_submit(gp);
+        submit_foreign(gp);
         return;
     }
     gp->id = id_next(pp);
+    store_relaxed(&gp->status, G_NEW);
+    if (unlikely(load_relaxed(&debug_hooks)))
+        hook_launch(mp, gp);
     bump_owner(&pp->launched, 1);
     if (flags & G_SYSTEM)
         g_count_system(1);

@@ -42,9 +42,16 @@ static always_inline void runq_push(struct p *pp, struct g *gp)
     runq_put(pp, gp);
 }
 
-/* Before all others: it has been picked, and cannot run. Not runnext, which a fair pick leaves for later. Owner. */
+/*
+ * Before all others: it has been picked, and cannot run. Not runnext, which a fair pick leaves for later. Where the next pick is not
+ * one of those, the newest of those that have not begun is before all others, at the end. Owner.
+ */
 static inline void runq_put_back(struct p *pp, struct g *gp)
 {
+    if (load_relaxed(&gp->status) == G_NEW && pp->until_fair > 0) {
+        runq_push(pp, gp);
+        return;
+    }
     if (unlikely(!runq_has_room(pp)))
         runq_overflow(pp);
     uint32_t head = load_relaxed(&pp->head) - 1;

@@ -82,7 +82,27 @@ TEST(timeline)
     CHECK_EQ(go_trace_stop(), 0);
 }
 
-/* What happens while it is off is not there; what was before a new start neither. */
+static go_sem fired;
+
+static void fire(void *arg)
+{
+    (void)arg;
+    go_sem_release(&fired, 1);
+}
+
+/* A timer's goroutine, which nobody's statement has launched, has its name like others when it has ended. */
+TEST(goroutines_of_timers)
+{
+    CHECK_EQ(go_trace_start(0), 0);
+    go_timer *t = go_after_func(GO_MILLISECOND, fire, NULL);
+    go_sem_acquire(&fired, 1);
+    while (go_count() > 1)
+        go_yield();
+    CHECK_EQ(go_trace_stop(), 0);
+    go_timer_free(t);
+    CHECK_EQ(count(dump(), "\"ph\":\"X\"", "\"name\":\"fire "), 1);
+}
+
 /* A P that is taken away from a goroutine is idle from then on, and the goroutine's next slice begins when it has one again. */
 CHILD(blocks)
 {
@@ -106,6 +126,7 @@ TEST(hand_off)
     CHECK_STR(r.output, "");
 }
 
+/* What happens while it is off is not there; what was before a new start neither. */
 TEST(on_and_off)
 {
     go_trace_stop();

@@ -314,6 +314,46 @@ TEST(while_others_go_on)
         go_sleep(GO_MILLISECOND);
 }
 
+#define RECEIVERS 50
+static chan(int) values[RECEIVERS];
+static int enough;
+
+static void receive_all(int i)
+{
+    int v;
+    while (chan_recv(values[i], &v))
+        FRAME_ENDS();
+}
+
+static void *send_to_all(void *arg)
+{
+    while (!__atomic_load_n(&enough, __ATOMIC_ACQUIRE))
+        for (int i = 0; i < RECEIVERS; i++)
+            chan_try_send(values[i], i);
+    return arg;
+}
+
+/* A plain thread, for which a report does not wait, makes them ready, and the figures keep the time since then. */
+TEST(made_ready_meanwhile)
+{
+    for (int i = 0; i < RECEIVERS; i++) {
+        values[i] = chan_make(int, 1);
+        go_with(((go_options){ .name = "receiver" }), receive_all, i);
+    }
+    go_stats_detail(1);
+    pthread_t thread;
+    REQUIRE(pthread_create(&thread, NULL, send_to_all, NULL) == 0);
+    int waited = 0;
+    for (int i = 0; i < 300; i++)
+        waited += count(traceback(), " minutes]");
+    CHECK_EQ(waited, 0);
+    __atomic_store_n(&enough, 1, __ATOMIC_RELEASE);
+    pthread_join(thread, NULL);
+    go_stats_detail(0);
+    for (int i = 0; i < RECEIVERS; i++)
+        chan_close(values[i]);
+}
+
 static void waits_for_its_end(chan(int) end, go_waitgroup *gone)
 {
     chan_recv(end, NULL);
@@ -321,6 +361,26 @@ static void waits_for_its_end(chan(int) end, go_waitgroup *gone)
 }
 
 /* Of a long name the beginning is shown, and no half of a character. */
+static go_sem fired, go_on;
+
+static void waits_in_a_timer(void *arg)
+{
+    (void)arg;
+    go_sem_release(&fired, 1);
+    go_sem_acquire(&go_on, 1);
+    FRAME_ENDS();
+}
+
+TEST(of_a_timer)
+{
+    go_timer *t = go_after_func(GO_MILLISECOND, waits_in_a_timer, NULL);
+    go_sem_acquire(&fired, 1);
+    until_asleep("waits_in_a_timer()");
+    CHECK_CONTAINS(traceback(), "created by go_after_func\n");
+    go_sem_release(&go_on, 1);
+    go_timer_free(t);
+}
+
 TEST(long_name)
 {
     static const char name[] = "0123456789012345678901234567890123456789012345\u00e9 and more";

@@ -159,6 +159,37 @@ TEST(a_goroutine_counts_until_its_deferred_calls_have_ended)
     CHECK_EQ(count_settled(1), 1);
 }
 
+static atomic_bool enough;
+
+static void *count_too_few(void *arg)
+{
+    intptr_t times = 0;
+    (void)arg;
+    while (!atomic_load(&enough))
+        times += go_count() < 1;
+    return (void *)times;
+}
+
+/* The library's own goroutines begin and end meanwhile, and are never taken from the number twice. */
+TEST(the_library_s_own_do_not_count)
+{
+    CHECK_EQ(count_settled(1), 1);
+    go_chan(int) c = chan_make(int, 1);
+    pthread_t thread;
+    REQUIRE(pthread_create(&thread, NULL, count_too_few, NULL) == 0);
+    for (int i = 0; i < 50000; i++) {
+        go_signal_notify(c, SIGUSR1, 0);
+        go_yield();
+        go_signal_stop(c);
+        go_yield();
+    }
+    atomic_store(&enough, true);
+    void *times;
+    REQUIRE(pthread_join(thread, &times) == 0);
+    CHECK_EQ((intptr_t)times, 0);
+    chan_unref(c);
+}
+
 static go_key key_a, key_b;
 static atomic_int destroyed, values;
 
@@ -570,6 +601,45 @@ static void *thread_does_all(void *arg)
     CHECK(go_maxprocs(0) >= 1);
     go_sem_acquire(&hold, 1);
     return NULL;
+}
+
+static void ends_its_thread(void)
+{
+    pthread_exit(NULL);
+}
+
+CHILD(goroutine_ends_its_thread)
+{
+    go_with(((go_options){ .stack_size = 64 << 10 }), ends_its_thread);
+    go_sleep(1000 * GO_SECOND);
+}
+
+CHILD(main_ends_its_thread)
+{
+    go_count();
+    pthread_exit(NULL);
+}
+
+CHILD(nobody_reads_the_message)
+{
+    int fds[2];
+    REQUIRE(pipe(fds) == 0 && dup2(fds[1], 2) == 2);
+    close(fds[0]);
+    close(fds[1]);
+    go_fatal("unheard");
+}
+
+TEST(ends_by_mistake)
+{
+#if !HAVE_ASAN && !HAVE_TSAN /* which do not know where such a thread is */
+    struct test_result r = test_run_child("goroutine_ends_its_thread", NULL);
+    CHECK_EQ(r.status, 2);
+    CHECK_CONTAINS(r.output, "fatal error: pthread_exit on a thread of goroutines: in goroutine ");
+    r = test_run_child("main_ends_its_thread", NULL);
+    CHECK_EQ(r.status, 2);
+    CHECK_CONTAINS(r.output, "fatal error: pthread_exit on a thread of goroutines: in goroutine ");
+#endif
+    CHECK_EQ(test_run_child("nobody_reads_the_message", NULL).status, 2);
 }
 
 TEST(plain_threads_may_call_everything)

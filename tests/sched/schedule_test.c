@@ -47,7 +47,7 @@ static void says(const char *name)
 }
 
 /* Those that have not begun run newest first, those that have, in their order. */
-CHILD(launch_order)
+static void launches_five(void)
 {
     go_waitgroup_add(&running, 5);
     go(says, "1");
@@ -57,6 +57,18 @@ CHILD(launch_order)
     go(says, "5");
     go_waitgroup_wait(&running);
     puts(order);
+}
+
+CHILD(launch_order)
+{
+    launches_five();
+}
+
+/* The one that is picked beside a locked goroutine has not begun and is put back: that does not make it the last. */
+CHILD(launch_order_locked)
+{
+    go_lock_thread();
+    launches_five();
 }
 
 static void sleeps_until(go_time when, const char *name)
@@ -104,6 +116,8 @@ TEST(order_on_one_p)
     struct test_result r = test_run_child("yield_order", "GOMAXPROCS=1", "GODEBUG=preempt=0", NULL);
     CHECK_STR(r.output, "cbacbacba\n");
     r = test_run_child("launch_order", "GOMAXPROCS=1", "GODEBUG=preempt=0", NULL);
+    CHECK_STR(r.output, "54321\n");
+    r = test_run_child("launch_order_locked", "GOMAXPROCS=1", "GODEBUG=preempt=0", NULL);
     CHECK_STR(r.output, "54321\n");
     r = test_run_child("sleep_order", "GOMAXPROCS=1", "GODEBUG=preempt=0", NULL);
     CHECK_STR(r.output, "12345\n");
