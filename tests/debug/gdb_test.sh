@@ -26,10 +26,10 @@ END
 try() { # NAME: what gdb says about $work/program
     local name=$1 output i
     output=$(GOMAXPROCS=1 GODEBUG=guard=canary timeout 120 gdb -q -batch -iex 'set auto-load safe-path /' -iex 'set pagination off' "${load[@]}" \
-        -ex 'break user.c:11' -ex run -ex 'goroutine all bt' -ex 'echo ---\n' -ex 'break go_traceback' -ex continue -ex 'info goroutines' -ex 'goroutine all bt' -ex "gcore $work/core" -ex kill \
-        "$work/program" 2>&1)
-    says "$name, stopped in main: frames of another" '#[0-9]+ .* nap \(n=.* sleeper \(n=' "${output%%---*}"
-    output=${output#*---}
+        -ex 'break go_traceback' -ex run -ex 'info goroutines' -ex 'goroutine all bt' -ex "gcore $work/core" \
+        -ex finish -ex 'echo ---\n' -ex 'goroutine all bt' -ex kill "$work/program" 2>&1)
+    says "$name, stopped in main: frames of another" '#[0-9]+ .* nap \(n=.* sleeper \(n=' "${output##*---}"
+    output=${output%---*}
     core=$(timeout 120 gdb -q -batch -iex 'set auto-load safe-path /' -iex 'set pagination off' "${load[@]}" \
         -ex 'info goroutines' -ex 'goroutine all bt' "$work/program" "$work/core" 2>&1)
     for i in "live:$output" "core:$core"; do
