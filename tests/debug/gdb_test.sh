@@ -19,6 +19,7 @@ int main(void)
     go_sleep(10 * GO_MILLISECOND);
     go(quick);
     go_traceback(-1);
+    go_count();
     return 0;
 }
 END
@@ -27,7 +28,7 @@ try() { # NAME: what gdb says about $work/program
     local name=$1 output i
     output=$(GOMAXPROCS=1 GODEBUG=guard=canary timeout 120 gdb -q -batch -iex 'set auto-load safe-path /' -iex 'set pagination off' "${load[@]}" \
         -ex 'break go_traceback' -ex run -ex 'info goroutines' -ex 'goroutine all bt' -ex "gcore $work/core" \
-        -ex finish -ex 'echo ---\n' -ex 'goroutine all bt' -ex kill "$work/program" 2>&1)
+        -ex 'break user.c:12' -ex continue -ex 'echo ---\n' -ex 'goroutine all bt' -ex kill "$work/program" 2>&1)
     says "$name, stopped in main: frames of another" '#[0-9]+ .* nap \(n=.* sleeper \(n=' "${output##*---}"
     output=${output%---*}
     core=$(timeout 120 gdb -q -batch -iex 'set auto-load safe-path /' -iex 'set pagination off' "${load[@]}" \
