@@ -129,9 +129,9 @@ static void thread_ended(void *arg)
               (unsigned long long)gp->id, gp->name ? " \"" : "", gp->name ? gp->name : "", gp->name ? "\"" : "",
               site ? site->function : "the system", site ? site->file : "main", site ? site->line : 0);
     }
-    pthread_setspecific(end_key, mp); /* a deferred function that calls go_exit begins this anew */
+    thread_watch_end(mp); /* a deferred function that calls go_exit begins this anew */
     goroutine_clean_up(gp);
-    pthread_setspecific(end_key, NULL);
+    thread_watch_end(NULL);
     m_tls = &m_stranger;
     lock_take(&sched.lock);
     if (--sched.foreign == 0)
