@@ -68,8 +68,8 @@ ssize_t go_sendmsg(int fd, const struct msghdr *message, int flags);
  * passed over; -EMFILE, -ENFILE and the like are returned, and the connection waits. */
 int go_accept(int fd, struct sockaddr *address, socklen_t *size);
 
-/* 0 when connected. After -ECANCELED or -ETIMEDOUT the attempt goes on by itself: close the socket, or call again, which waits for the
- * same attempt whatever the address. */
+/* 0 when connected. After -ECANCELED or -ETIMEDOUT the attempt of an Internet socket goes on by itself: close the socket, or call again,
+ * which waits for the same attempt whatever the address. A Unix socket that waits for room in the listener's queue has begun nothing. */
 int go_connect(int fd, const struct sockaddr *address, socklen_t size);
 
 /* --- any descriptor --- */
@@ -105,7 +105,7 @@ ssize_t go_splice(int in, off_t *in_offset, int out, off_t *out_offset, size_t c
  * those of IPv6), port 0 for a free one, a name or number for the port; of Unix sockets a path, "@name" for an abstract one. Returns
  * the socket, or -errno; TCP's with SO_REUSEADDR, TCP_NODELAY and keep-alive set, and those that listen with O_NONBLOCK on. -ENOENT
  * for a name that is not known, -EMFILE and -ENFILE without descriptors, -EINVAL for an address that cannot be understood,
- * -EPROTONOSUPPORT for another network.
+ * -EAFNOSUPPORT for one of the wrong family ("tcp4" and "[::1]:80"), -EPROTONOSUPPORT for another network.
  */
 int go_listen(const char *network, const char *address);
 

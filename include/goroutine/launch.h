@@ -329,7 +329,7 @@ char go_scalars_(_Bool, _Bool, _Bool, _Bool, _Bool, _Bool) __attribute__((__over
 #define GO_SIZE_(a) sizeof((void)0, (a))
 /* What is larger than 16 bytes is passed by a pointer into the caller's frame, but for complex floating-point numbers. */
 #ifdef __clang__
-#define GO_FITS_(a) (GO_SIZE_(a) <= 16 || __builtin_classify_type(a) == 9)
+#define GO_FITS_(a) (GO_SIZE_(a) <= 16 || GO_IS_(__typeof__((void)0, (a)), _Complex long double))
 #else
 #define GO_FITS_(a) \
 	(GO_SIZE_(a) <= 16 || (__builtin_classify_type(a) == 9 && !GO_IS_(__typeof__((void)0, (a)), _Complex __int128) && \

@@ -50,12 +50,8 @@ static void write_group(struct report *r, const struct group *g, int64_t now)
     out_escaped(o, g->name);
     out_str(o, "\",\"origin\":\"");
     if (g->site) {
-        out_f(o, "created by %s", g->site->function);
-        if (g->site->line) {
-            out_str(o, " at ");
-            out_escaped(o, g->site->file);
-            out_f(o, ":%u", g->site->line);
-        }
+        out_str(o, "created by ");
+        out_site(o, g->site, out_escaped);
     } else {
         out_str(o, "main");
     }

@@ -24,7 +24,8 @@ static void on_quit(int signo)
     }
     store_release(&debug_pending, true); /* pairs with the acquire in sysmon */
     sysmon_hurry();
-    if (!load_relaxed(&m_self()->in))
+    struct m *mp = m_self();
+    if (mp == &m_stranger || !load_relaxed(&mp->in)) /* `in` of all strangers together says nothing */
         fatal_wait_in_handler();
 }
 

@@ -37,7 +37,7 @@ static void fill(void *arg)
     s->foreign_threads = (int)sched.foreign;
     lock_release(&sched.lock);
     g_for_each(count_state, s);
-    s->goroutines = (uint64_t)g_count(); /* after the states: who is in none any more has ended there, too */
+    s->goroutines = (uint64_t)g_count(); /* after the states: who had ended there has mostly ended here, too */
     s->hand_offs = load_relaxed(&sched.hand_offs);
     uint32_t count = load_acquire(&sched.p_count);
     for (uint32_t i = 0; i < count; i++) /* first, and for all: as in g_count */

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "debug/text.h"
 
+#include <goroutine/go.h>
+
 #include <string.h>
 
 #include "io/op.h"
@@ -151,6 +153,16 @@ void out_escaped(struct out *o, const char *text)
         } else {
             out_bytes(o, text, 1);
         }
+    }
+}
+
+void out_site(struct out *o, const struct go_site *site, void (*text)(struct out *, const char *))
+{
+    out_str(o, site->function);
+    if (site->line) {
+        out_str(o, " at ");
+        text(o, site->file);
+        out_f(o, ":%u", site->line);
     }
 }
 

@@ -33,6 +33,11 @@ void name_copy(char to[NAME_MOST], const char *name);
 /* Text as part of a JSON string. */
 void out_escaped(struct out *o, const char *text);
 
+struct go_site;
+
+/* `f at file:line`, or `f` for what is no statement (go_after_func); the file by `text`, out_str or out_escaped. */
+void out_site(struct out *o, const struct go_site *site, void (*text)(struct out *, const char *));
+
 /* --- memory --- */
 
 /* Grows by touching; freed as one. */

@@ -239,8 +239,10 @@ static void label(struct trace *t, const struct person *p)
         out_str(o, "main");
     else if (q && q->function)
         out_bytes(o, q->function, q->function_length);
-    else if (p->site)
+    else if (p->site && p->site->line)
         out_f(o, "%s:%u", p->site->function, p->site->line);
+    else if (p->site)
+        out_str(o, p->site->function);
     else
         out_str(o, "goroutine");
     out_f(o, " %lu", p->id);
@@ -293,12 +295,8 @@ static void slice(struct trace *t, uint32_t proc, uint64_t until, uint8_t left)
         label(t, p);
         out_f(&t->out, "\",\"args\":{\"goroutine\":%lu", p->id);
         if (p->site) {
-            out_f(&t->out, ",\"created by\":\"%s", p->site->function);
-            if (p->site->line) {
-                out_str(&t->out, " at ");
-                out_escaped(&t->out, p->site->file);
-                out_f(&t->out, ":%u", p->site->line);
-            }
+            out_str(&t->out, ",\"created by\":\"");
+            out_site(&t->out, p->site, out_escaped);
             out_str(&t->out, "\"");
         }
         out_f(&t->out, ",\"then\":\"%s\"}}", left_text(left));

@@ -390,9 +390,8 @@ void group_frames(struct out *o, struct symbols *s, const struct group *g, unsig
     if (g->unknown)
         out_str(o, "\tgoroutine running on other thread; stack unavailable\n");
     if (g->site) {
-        out_f(o, "created by %s", g->site->function);
-        if (g->site->line) /* not by a statement: go_after_func */
-            out_f(o, " at %s:%u", g->site->file, g->site->line);
+        out_str(o, "created by ");
+        out_site(o, g->site, out_str);
         if (g->creators[which])
             out_f(o, " in goroutine %lu", g->creators[which]);
         out_str(o, "\n");
@@ -473,13 +472,13 @@ static void stop_for_good(struct m *mp)
     world_stop(mp, PATIENCE_DYING);
 }
 
-void traceback_at_end(bool all)
+void traceback_at_end(enum show show)
 {
     static struct report report; /* one process dies but once, and its stack may be short */
     struct report *r = &report;
     struct m *mp = m_self();
     struct g *self = shown_caller(mp);
-    bool wanted = options.traceback != TRACEBACK_NONE;
+    bool wanted = options.traceback != TRACEBACK_NONE && show != SHOW_NONE;
     store_relaxed(&mp->in, mp != &m_stranger); /* others keep off our P */
     out_open(&r->out, 2);
     if (wanted && (!symbols_open(&r->symbols) || !listing_open(&r->listing))) {
@@ -491,7 +490,7 @@ void traceback_at_end(bool all)
         write_self(&r->out, &r->symbols, self, &r->self);
         out_flush(&r->out);
     }
-    all = wanted && (all || !self);
+    bool all = wanted && (show == SHOW_ALL || !self);
     if (all || options.trace_file[0])
         stop_for_good(mp);
     if (all) {

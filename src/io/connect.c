@@ -30,23 +30,19 @@
 #define PAUSE_FIRST 500000 /* ns */
 #define PAUSE_MOST 10000000
 
-#define LOOKS 1 /* in op.flags: the listener has been found in blocking mode */
-
 static ssize_t attempt_accept(struct op *op)
 {
     bool first = false;
-    if (!(op->flags & LOOKS)) {
+    if (!op->looks) {
         int nonblocking = io_nonblocking(op->fd);
         if (nonblocking < 0)
             return nonblocking;
-        first = !nonblocking;
-        if (first)
-            op->flags = LOOKS;
+        op->looks = first = !nonblocking;
     }
     ssize_t n;
     do {
-        n = op->flags & LOOKS ? op_look_and_take(op, SYS_accept4)
-                              : SYSCALL4(SYS_accept4, op->fd, op->extra, op->extra2, SOCK_CLOEXEC);
+        n = op->looks ? op_look_and_take(op, SYS_accept4)
+                      : SYSCALL4(SYS_accept4, op->fd, op->extra, op->extra2, SOCK_CLOEXEC);
     } while (n == -ECONNABORTED || n == -EPROTO); /* that one has gone again */
     if (n == -EAGAIN && first) {
         int listens = 0;

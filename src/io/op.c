@@ -67,7 +67,9 @@ ssize_t op_in_vain(struct op *op, attempt_fn attempt)
         kind = io_classify(op->fd, op->d);
     if (kind != KIND_SOCKET && kind != KIND_TCP)
         return -EAGAIN;
-    int r = os_poll(op->fd, op->side == POLL_WRITE ? POLLOUT : op->flags & MSG_PEEK ? POLLIN | POLLRDHUP : POLLRDHUP);
+    /* Data that stay where they are: each wait would end at once. */
+    bool beside_data = op->flags & (MSG_PEEK | MSG_OOB);
+    int r = os_poll(op->fd, op->side == POLL_WRITE ? POLLOUT : beside_data ? POLLIN | POLLRDHUP : POLLRDHUP);
     if (r <= 0)
         return -EAGAIN;
     ssize_t n = attempt(op);

@@ -32,6 +32,7 @@ struct op {
     bool no_wait;             /* MSG_DONTWAIT: the caller wants -EAGAIN */
     bool foreign;             /* the vector is the caller's, and so for the kernel to look at first */
     bool goes_on;             /* part is done, of the file that `seen` is about */
+    bool looks;               /* the listener has been found in blocking mode */
     struct poll_desc *d;
     struct poll_seen seen;
     const struct iovec *iov;  /* what is left */

@@ -55,9 +55,10 @@ static struct {
 
 /* What the handler touches. */
 static _Atomic uint32_t pending[SIGNALS];
-static _Atomic(void (*)(int)) before_plain[SIGNALS]; /* the handlers that were there before: at most one of both */
-static _Atomic(void (*)(int, siginfo_t *, void *)) before_info[SIGNALS];
-static _Atomic int wake_fd = -1;         /* for ever, once it is there */
+static _Atomic uintptr_t handler_before[SIGNALS]; /* 0: none; with WITH_INFO if it takes three arguments */
+static _Atomic int wake_fd = -1; /* for ever, once it is there */
+
+#define WITH_INFO ((uintptr_t)1 << 63) /* of no address of a program */
 
 static bool listens(const struct listener *l, int signo)
 {
@@ -69,12 +70,11 @@ static void on_signal(int signo, siginfo_t *info, void *context)
     uint64_t one = 1;
     atomic_fetch_add_explicit(&pending[signo], 1, memory_order_release); /* pairs with the exchange in deliver */
     SYSCALL3(SYS_write, load_relaxed(&wake_fd), &one, sizeof one);
-    void (*with_info)(int, siginfo_t *, void *) = load_acquire(&before_info[signo]); /* pairs with the release in install_locked */
-    void (*plain)(int) = load_acquire(&before_plain[signo]);                         /* as does this */
-    if (with_info)
-        with_info(signo, info, context);
-    else if (plain)
-        plain(signo);
+    uintptr_t handler = load_acquire(&handler_before[signo]); /* pairs with the release in install_locked */
+    if (handler & WITH_INFO)
+        ((void (*)(int, siginfo_t *, void *))(handler & ~WITH_INFO))(signo, info, context);
+    else if (handler)
+        ((void (*)(int))handler)(signo);
 }
 
 /* --- the goroutine --- */
@@ -213,9 +213,8 @@ static void install_locked(int signo)
         return; /* the program has put it back, when nobody listened, as what it had found there */
     before[signo] = now;
     bool none = now.sa_handler == SIG_DFL || now.sa_handler == SIG_IGN || now.sa_handler == quit_handler; /* in the same place: both */
-    bool with_info = now.sa_flags & SA_SIGINFO;
-    store_release(&before_plain[signo], none || with_info ? NULL : now.sa_handler); /* pairs with the acquire in on_signal */
-    store_release(&before_info[signo], none || !with_info ? NULL : now.sa_sigaction); /* as does this */
+    uintptr_t handler = now.sa_flags & SA_SIGINFO ? (uintptr_t)now.sa_sigaction | WITH_INFO : (uintptr_t)now.sa_handler;
+    store_release(&handler_before[signo], none ? 0 : handler); /* pairs with the acquire in on_signal */
     action.sa_mask = now.sa_mask;
     action.sa_flags |= now.sa_flags & (SA_NOCLDSTOP | SA_NOCLDWAIT);
     sigaction(signo, &action, NULL);
@@ -268,11 +267,11 @@ static int open_wake_fd(void)
     return 0;
 }
 
-/* Where the listener of a channel is; at the end if there is none. */
+/* Where the listener of a channel is that listens still; at the end if there is none. */
 static struct listener **find_locked(const struct go_channel *c)
 {
     struct listener **at = &table.first;
-    while (*at && (*at)->c != c)
+    while (*at && ((*at)->c != c || (*at)->stopping))
         at = &(*at)->next;
     return at;
 }
@@ -300,10 +299,10 @@ static void listen_to(void *arg)
         l->number = ++table.numbers;
         fresh = NULL;
     }
-    if (l->stopping) { /* by somebody else at the same time, who finds that it listens anew */
-        l->stopping = false;
-        l->mask[0] = l->mask[1] = 0;
-    }
+    for (struct listener *old = table.first; old; old = old->next)
+        if (old->c == change->c && old->stopping)
+            for (int i = 0; i < 2; i++)
+                old->mask[i] &= ~change->mask[i]; /* what has come of these goes to the same channel, but once */
     for (int signo = 1; signo < SIGNALS; signo++)
         if ((change->mask[signo / 64] >> (signo % 64) & 1) && !listens(l, signo)) {
             l->mask[signo / 64] |= 1ull << (signo % 64);
@@ -319,16 +318,15 @@ static void stop_listening(void *arg)
     struct change *change = arg;
     lock_take(&table.lock);
     struct listener *l = *find_locked(change->c);
-    bool was = l && !l->stopping;
-    for (int signo = 1; was && signo < SIGNALS; signo++)
+    for (int signo = 1; l && signo < SIGNALS; signo++)
         if (listens(l, signo) && --table.listeners[signo] == 0)
             uninstall_locked(signo);
-    if (was) {
+    if (l) {
         l->stopping = true;
         l->passes = table.passes + 2;
     }
     lock_release(&table.lock);
-    change->error = was ? 0 : -ENOENT;
+    change->error = l ? 0 : -ENOENT;
 }
 
 static bool waits_locked(const struct listener *l)
@@ -339,24 +337,31 @@ static bool waits_locked(const struct listener *l)
     return waits && table.passes < l->passes;
 }
 
-/* On a system stack. A listener that is stopping, whoever stops it, is none any more if what has come has gone out. */
+/* On a system stack. Listeners that are stopping, whoever stops them, are none any more when what has come has gone out. */
 static void finish_listening(void *arg)
 {
     struct change *change = arg;
+    struct listener *over = NULL, *l;
     lock_take(&table.lock);
-    struct listener **at = find_locked(change->c), *l = *at;
-    bool stopping = l && l->stopping;
-    bool waits = stopping && waits_locked(l);
-    bool over = stopping && !waits;
-    if (over) {
-        *at = l->next;
-        change->last = !table.first;
+    change->waits = table.sending == change->c;
+    for (struct listener **at = &table.first; (l = *at);)
+        if (l->c != change->c || !l->stopping) {
+            at = &l->next;
+        } else if (waits_locked(l)) {
+            change->waits = true;
+            at = &l->next;
+        } else {
+            *at = l->next;
+            l->next = over;
+            over = l;
+        }
+    change->last |= over && !table.first;
+    lock_release(&table.lock);
+    while ((l = over)) {
+        over = l->next;
+        free(l);
         change->stopped++;
     }
-    change->waits = waits || table.sending == change->c;
-    lock_release(&table.lock);
-    if (over)
-        free(l);
 }
 
 /* In a section, for the locks. */
@@ -396,8 +401,10 @@ GO_EXPORT int go_signal_stop(go_chan(int) c)
     if (!c)
         return -ENOENT;
     apply(stop_listening, &change);
-    while (apply(finish_listening, &change), change.waits)
+    while (apply(finish_listening, &change), change.waits) {
         go_yield();
+        os_thread_yield(); /* who delivers may be on another thread, and want this processor, or the channel's owner, which we may be */
+    }
     for (; change.stopped > 0; change.stopped--)
         go_chan_unref_(change.c);
     if (change.last)

@@ -9,7 +9,6 @@ void (*quit_handler)(int);
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/options.h"
@@ -20,7 +19,10 @@ void (*quit_handler)(int);
 struct report {
     const char *format;
     va_list args;
+    bool frames; /* can be walked */
 };
+
+#define HANDLERS_WAIT 5000000000 /* ns */
 
 static _Atomic int reporter; /* thread id of whoever reports, or 0 */
 
@@ -42,15 +44,20 @@ static bool others_report(void)
 
 void fatal_wait(void)
 {
+    if (others_report())
+        atexit(fatal_wait); /* for who calls exit now, too: this one has been taken from the list */
     while (others_report())
         pause();
 }
 
 void fatal_wait_in_handler(void)
 {
-    struct timespec moment = { 0, 1000000 };
-    for (int i = 0; i < 5000 && others_report(); i++)
-        nanosleep(&moment, NULL);
+    static _Atomic int64_t until; /* for all together: a handler that waits may be interrupted by another */
+    _Atomic uint32_t nobody_wakes = 0;
+    int64_t now = os_now(), none = 0;
+    cas_acq_rel(&until, &none, now + HANDLERS_WAIT);
+    for (; now < load_relaxed(&until) && others_report(); now = os_now())
+        os_futex_wait(&nobody_wakes, 0, now + 1000000); /* a raw call: errno belongs to who has been interrupted */
 }
 
 /* One fatal error is reported; a second one, on another thread, waits for the end of the process. */
@@ -88,23 +95,29 @@ static void report(void *arg)
     if (n > (int)sizeof text - 3)
         n = (int)sizeof text - 3;
     text[n++] = '\n';
-    if (options.traceback != TRACEBACK_NONE)
+    if (options.traceback != TRACEBACK_NONE && r->frames)
         text[n++] = '\n';
     write_last(text, (size_t)n);
-    traceback_at_end(!options.traceback_given || options.traceback != TRACEBACK_SINGLE);
+    bool single = options.traceback_given && options.traceback == TRACEBACK_SINGLE;
+    traceback_at_end(!r->frames ? SHOW_NONE : single ? SHOW_SELF : SHOW_ALL);
     die();
 }
 
-_Noreturn void fatal_v(const char *format, va_list args)
+static _Noreturn void end_by(bool frames, const char *format, va_list args)
 {
     if (load_relaxed(&sched.forked))
         fatal_forked();
     thread_make_known();
     become_reporter();
-    struct report r = { .format = format };
+    struct report r = { .format = format, .frames = frames };
     va_copy(r.args, args);
     system_stack_call(report, &r);
     die();
+}
+
+_Noreturn void fatal_v(const char *format, va_list args)
+{
+    end_by(true, format, args);
 }
 
 _Noreturn void fatal(const char *format, ...)
@@ -112,6 +125,13 @@ _Noreturn void fatal(const char *format, ...)
     va_list args;
     va_start(args, format);
     fatal_v(format, args);
+}
+
+_Noreturn void fatal_without_frames(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    end_by(false, format, args);
 }
 
 GO_EXPORT _Noreturn void go_fatal(const char *format, ...)
@@ -126,7 +146,7 @@ _Noreturn void fatal_quit(void)
     static const char text[] = "SIGQUIT: quit\n\n";
     become_reporter();
     write_last(text, sizeof text - 1);
-    traceback_at_end(true);
+    traceback_at_end(SHOW_ALL);
     die();
 }
 
@@ -140,16 +160,33 @@ _Noreturn void fatal_forked(void)
     _exit(2);
 }
 
-_Noreturn void fatal_stack_overflow(struct g *gp)
+const char *fatal_who(const struct g *gp, char text[FATAL_TEXT])
+{
+    if (gp->name)
+        snprintf(text, FATAL_TEXT, "goroutine %llu \"%s\"", (unsigned long long)gp->id, gp->name);
+    else
+        snprintf(text, FATAL_TEXT, "goroutine %llu", (unsigned long long)gp->id);
+    return text;
+}
+
+const char *fatal_origin(const struct g *gp, char text[FATAL_TEXT])
 {
     const struct go_site *site = gp->site;
+    text[0] = 0;
+    if (site && site->line)
+        snprintf(text, FATAL_TEXT, "; created by %s at %s:%u", site->function, site->file, site->line);
+    else if (site) /* no statement: go_after_func */
+        snprintf(text, FATAL_TEXT, "; created by %s", site->function);
+    return text;
+}
+
+_Noreturn void fatal_stack_overflow(struct g *gp)
+{
+    char who[FATAL_TEXT], origin[FATAL_TEXT];
     if (load_relaxed(&gp->flags) & G_MAIN)
         fatal("stack overflow: goroutine 1 has used up the stack of the process (ulimit -s sets another size)");
-    fatal("stack overflow: goroutine %llu%s%s%s has used up its %zu bytes of stack; "
-          "created by %s at %s:%u (go_options.stack_size sets another size)",
-          (unsigned long long)gp->id, gp->name ? " \"" : "", gp->name ? gp->name : "",
-          gp->name ? "\"" : "", gp->run.stack ? stack_class_size(gp->run.stack->class) : 0,
-          site ? site->function : "the system", site ? site->file : "main", site ? site->line : 0);
+    fatal("stack overflow: %s has used up its %zu bytes of stack%s (go_options.stack_size sets another size)", fatal_who(gp, who),
+          gp->run.stack ? stack_class_size(gp->run.stack->class) : 0, fatal_origin(gp, origin));
 }
 
 _Noreturn void check_failed(const char *file, int line, const char *what)

@@ -14,6 +14,14 @@ struct g;
 cold _Noreturn void fatal(const char *format, ...) __attribute__((format(printf, 1, 2)));
 cold _Noreturn void fatal_v(const char *format, va_list args);
 
+/* The same without a traceback: the frames here, or main's, cannot be walked. */
+cold _Noreturn void fatal_without_frames(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* `goroutine 7 "name"` and `; created by f at file:line`, which is empty for main, for a message. They return text. */
+#define FATAL_TEXT 300
+const char *fatal_who(const struct g *gp, char text[FATAL_TEXT]);
+const char *fatal_origin(const struct g *gp, char text[FATAL_TEXT]);
+
 /* gp has used more stack than it has. */
 _Noreturn void fatal_stack_overflow(struct g *gp);
 
@@ -33,6 +41,12 @@ extern void (*quit_handler)(int);
 /* The child of a fork called the library. */
 _Noreturn void fatal_forked(void);
 
-/* src/debug supplies this: the goroutines, the caller's first, only that one if !all, none with GOTRACEBACK=none; and the trace that
- * GODEBUG asks for. On a system stack. */
-void traceback_at_end(bool all);
+enum show {
+    SHOW_NONE,
+    SHOW_SELF, /* all, if the caller is no goroutine */
+    SHOW_ALL,
+};
+
+/* src/debug supplies this: the goroutines, the caller's first, none with GOTRACEBACK=none; and the trace that GODEBUG asks for. On a
+ * system stack. */
+void traceback_at_end(enum show show);

@@ -413,6 +413,13 @@ GO_EXPORT noinline void go_yield(void)
 
 /* --- the scheduler proper, on g0 --- */
 
+static cold _Noreturn void fatal_no_stack(const struct g *gp)
+{
+    char who[FATAL_TEXT], origin[FATAL_TEXT];
+    fatal("out of memory: no stack of %zu bytes for the new %s%s", stack_class_size(gp->stack_class), fatal_who(gp, who),
+          fatal_origin(gp, origin));
+}
+
 /* From g0 to gp. Comes back when a goroutine leaves for g0. */
 static void run(struct m *mp, struct g *gp)
 {
@@ -421,9 +428,7 @@ static void run(struct m *mp, struct g *gp)
     if (load_relaxed(&gp->status) == G_NEW) {
         struct stack *s = stack_get(&pp->stacks, gp->stack_class);
         if (!s)
-            fatal("out of memory: no stack of %zu bytes for a new goroutine (%u launched at %s:%u)",
-                  stack_class_size(gp->stack_class), (unsigned)gp->id,
-                  gp->site ? gp->site->file : "?", gp->site ? gp->site->line : 0);
+            fatal_no_stack(gp);
         bump_owner(&pp->tick, 1);
         mp->cur = gp;
         mp->starting = s;

@@ -121,13 +121,14 @@ static void thread_ended(void *arg)
     struct m *mp = arg;
     struct g *gp = mp->cur;
     if (!(load_relaxed(&mp->attention) & ATTN_FOREIGN)) {
-        const struct go_site *site = gp->site;
+        static const char text[] = "pthread_exit on a thread of goroutines: in %s%s (go_exit ends a goroutine, or main)";
+        char who[FATAL_TEXT], origin[FATAL_TEXT];
+        fatal_who(gp, who);
+        fatal_origin(gp, origin);
         mp->on_g0 = true; /* the frames of g0 are gone: we are where they were */
         if (os_is_first_thread() && gp != &main_g)
-            options.traceback = TRACEBACK_NONE; /* or where main's frames are, which cannot be walked any more */
-        fatal("pthread_exit on a thread of goroutines: in goroutine %llu%s%s%s, created by %s at %s:%u (go_exit ends a goroutine, or main)",
-              (unsigned long long)gp->id, gp->name ? " \"" : "", gp->name ? gp->name : "", gp->name ? "\"" : "",
-              site ? site->function : "the system", site ? site->file : "main", site ? site->line : 0);
+            fatal_without_frames(text, who, origin); /* we are where main's were */
+        fatal(text, who, origin);
     }
     thread_watch_end(mp); /* a deferred function that calls go_exit begins this anew */
     goroutine_clean_up(gp);

@@ -156,6 +156,42 @@ TEST(accept_from_a_blocking_listener)
     CHECK_EQ(served[0] + served[1] + served[2], 30);
 }
 
+static void accept_and_close(int listener, go_waitgroup *done)
+{
+    int fd = go_accept(listener, NULL, NULL);
+    CHECK(fd >= 0);
+    go_close(fd);
+    go_waitgroup_done(done);
+}
+
+/* A connection wakes one of those who wait for it, and whoever looks once more in vain. */
+TEST(a_blocking_listener_wakes_one)
+{
+    enum { MANY = 100 };
+    char address[64];
+    int l = listen_local(address, sizeof address);
+    CHECK_EQ(fcntl(l, F_SETFL, fcntl(l, F_GETFL) & ~O_NONBLOCK), 0);
+    go_waitgroup done = { 0 };
+    go_waitgroup_add(&done, MANY);
+    for (int i = 0; i < MANY; i++)
+        go(accept_and_close, l, &done);
+    while (readers_of(l) < MANY)
+        go_yield();
+    go_stats_detail(1);
+    uint64_t before = io_waits();
+    for (int i = 0; i < MANY; i++) {
+        int a = go_dial("tcp", address);
+        CHECK(a >= 0);
+        go_close(a);
+        while (readers_of(l) > MANY - 1 - i)
+            go_yield();
+    }
+    go_waitgroup_wait(&done);
+    CHECK(io_waits() - before <= 2 * MANY);
+    go_stats_detail(0);
+    go_close(l);
+}
+
 /* From a listener in blocking mode one at a time takes, and who found another one at it learns that there may be more, although he is
  * not queued yet. */
 TEST(accepts_that_meet)
@@ -815,6 +851,12 @@ TEST(urgent_data_on_their_way)
         }
         while (waits_at(b) == before && n == 0)
             go_yield();
+        go_stats_detail(1);
+        uint64_t waits = io_waits();
+        go_time begin = go_now();
+        go_sleep(20 * GO_MILLISECOND); /* the data before them lie there unread */
+        CHECK(io_waits() - waits <= 4 + 4 * (uint64_t)((go_now() - begin) / GO_MILLISECOND));
+        go_stats_detail(0);
         while (got < pieces * (ssize_t)sizeof data)
             if ((r = recv(b, data, sizeof data, MSG_DONTWAIT)) > 0)
                 got += r;

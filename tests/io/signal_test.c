@@ -323,6 +323,33 @@ TEST(stops_that_meet)
     chan_unref(keeps);
 }
 
+/* Who listens for something while another stops: the signal that came before the stop comes all the same, and once. */
+static void listens_meanwhile(chan(int) c, int signo, go_waitgroup *done)
+{
+    CHECK_EQ(go_signal_notify(c, signo, 0), 0);
+    go_waitgroup_done(done);
+}
+
+TEST(a_stop_beside_a_notify)
+{
+    for (int i = 0; i < 100; i++) {
+        chan(int) c = chan_make(int, 4);
+        int first = 0;
+        go_waitgroup done = { 0 };
+        CHECK_EQ(go_signal_notify(c, SIGUSR1, 0), 0);
+        go_waitgroup_add(&done, 1);
+        go(listens_meanwhile, c, i & 1 ? SIGUSR1 : SIGUSR2, &done);
+        raise(SIGUSR1);
+        CHECK_EQ(go_signal_stop(c), 0);
+        go_waitgroup_wait(&done);
+        go_signal_stop(c); /* if it listens now */
+        CHECK_EQ(chan_len(c), 1);
+        CHECK_EQ(chan_try_recv(c, &first), 1);
+        CHECK_EQ(first, SIGUSR1);
+        chan_unref(c);
+    }
+}
+
 /* The program's handler changes while the library's runs on other threads. */
 static atomic_int enough;
 

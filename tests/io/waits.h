@@ -5,6 +5,7 @@
 #include "test.h"
 
 #include "sched/netpoll.h"
+#include "sched/wait_reason.h"
 
 /* How many operations have begun to wait for fd. */
 static inline uint32_t waits_at(int fd)
@@ -15,6 +16,14 @@ static inline uint32_t waits_at(int fd)
     uint32_t places = d->side[POLL_READ].places + d->side[POLL_WRITE].places;
     lock_release(&d->lock);
     return places;
+}
+
+/* How often goroutines have begun to wait for descriptors, while go_stats_detail is on. */
+static inline uint64_t io_waits(void)
+{
+    go_statistics s;
+    go_stats(&s);
+    return s.parks[WAIT_IO];
 }
 
 /* How many wait to read from fd now. */

@@ -635,9 +635,12 @@ TEST(ends_by_mistake)
     struct test_result r = test_run_child("goroutine_ends_its_thread", NULL);
     CHECK_EQ(r.status, 2);
     CHECK_CONTAINS(r.output, "fatal error: pthread_exit on a thread of goroutines: in goroutine ");
+    CHECK_CONTAINS(r.output, "; created by test_body_goroutine_ends_its_thread at ");
+    r = test_run_child("goroutine_ends_its_thread", "GOTRACEBACK=crash", NULL);
+    CHECK_EQ(r.status, 128 + SIGABRT);
     r = test_run_child("main_ends_its_thread", NULL);
     CHECK_EQ(r.status, 2);
-    CHECK_CONTAINS(r.output, "fatal error: pthread_exit on a thread of goroutines: in goroutine ");
+    CHECK_CONTAINS(r.output, "fatal error: pthread_exit on a thread of goroutines: in goroutine 1 (");
 #endif
     CHECK_EQ(test_run_child("nobody_reads_the_message", NULL).status, 2);
 }
