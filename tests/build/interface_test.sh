@@ -20,11 +20,26 @@ sed -nE 's/^[[:space:]]*#[[:space:]]*define ((go_)?case_[a-z0-9_]+) .*/\1/p' "$r
 
 empty "the map is sorted" diff <(sort "$work/map.unsorted") "$work/map.unsorted"
 empty "the map has what the library has" diff "$work/map" "$work/library"
-# The archive has no map: there only the visibility of each symbol keeps it from colliding with a program's.
-visible() {
-    readelf -sW "$build/libgoroutine.a" | awk '$5 == "GLOBAL" && $6 == "DEFAULT" && $7 != "UND" { print $8 }' | sort -u
+# The archive has no map, and hidden symbols collide with a program's as well as others do: all but go_* are local.
+global() { # [VISIBILITY]
+    readelf -sW "$build/libgoroutine.a" | awk -v "v=${1-}" '$5 != "LOCAL" && (!v || $6 == v) && $7 ~ /^[0-9]+$/ { print $8 }' | sort -u
 }
-empty "the archive lets out what the map does" diff "$work/map" <(visible)
+empty "the archive lets out what the map does" diff "$work/map" <(global DEFAULT)
+global >"$work/global"
+empty "nothing else of the archive can collide with a program's names" grep -v '^go_' "$work/global"
+cat >"$work/user.c" <<'END'
+#include <goroutine.h>
+#include <stdio.h>
+int options = 7, sched;
+void fatal(const char *text) { puts(text); }
+void park(void) { go_sleep(1); }
+void schedule(int n) { if (n == 7) fatal("mine"); }
+int main(void) { go(schedule, options); park(); return sched; }
+END
+collide() { # prints what is wrong
+    gcc -Wall -Wextra -Werror -I"$root/include" -o "$work/user" "$work/user.c" "$build/libgoroutine.a" -pthread 2>&1 && "$work/user" | grep -vx mine
+}
+empty "a program may use the library's inner names" collide
 empty "each name of the map is in a header" comm -23 "$work/map" <(sort -u "$work/called" "$work/macros")
 
 sort -u "$work/map" "$work/macros" | grep -vE '_$|^go_newproc_capture$' >"$work/public"

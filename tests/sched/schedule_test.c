@@ -2,6 +2,7 @@
 // Who runs next, on which P, and that nobody who is ready is forgotten.
 #include <goroutine.h>
 
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -678,6 +679,51 @@ TEST(nothing_is_given_back_to_an_idle_p)
         go_waitgroup_wait(&running);
         chan_unref(c);
     }
+}
+
+/* Pairs that hand a value to each other, with work between that makes every fair pick a round. */
+static chan(int) handed[3][2];
+static int handed_over[3];
+
+static void hands_on(int pair, int side)
+{
+    int value;
+    while (chan_recv(handed[pair][side], &value) == 1) {
+        go_time until = go_now() + 300 * GO_MICROSECOND;
+        while (go_now() < until)
+            ;
+        handed_over[pair]++;
+        if (handed_over[0] + handed_over[1] + handed_over[2] > 1500)
+            atomic_store(&stop, 1);
+        if (atomic_load(&stop) || chan_send(handed[pair][!side], value) < 0)
+            break;
+    }
+    chan_close(handed[pair][!side]);
+    go_waitgroup_done(&running);
+}
+
+TEST(pairs_that_work_have_the_same_share)
+{
+    int before = go_maxprocs(1), least = INT_MAX, most = 0;
+    for (int i = 0; i < 3; i++) {
+        for (int side = 0; side < 2; side++)
+            handed[i][side] = chan_make(int, 0);
+        go_waitgroup_add(&running, 2);
+        go(hands_on, i, 0);
+        go(hands_on, i, 1);
+    }
+    for (int i = 0; i < 3; i++)
+        chan_send(handed[i][0], 1);
+    go_waitgroup_wait(&running);
+    for (int i = 0; i < 3; i++) {
+        least = handed_over[i] < least ? handed_over[i] : least;
+        most = handed_over[i] > most ? handed_over[i] : most;
+        for (int side = 0; side < 2; side++)
+            chan_unref(handed[i][side]);
+    }
+    CHECK(most <= 3 * least);
+    atomic_store(&stop, 0);
+    go_maxprocs(before);
 }
 
 static void *observes(void *arg)

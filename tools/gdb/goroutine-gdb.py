@@ -22,19 +22,42 @@ import gdb.unwinder
 CONTEXT_REGISTER = {"i386:x86-64": ("rbx", "rip", "rsp"), "aarch64": ("x19", "pc", "sp")}
 
 
-def symbol(name):
-    found = gdb.lookup_static_symbol(name) or gdb.lookup_global_symbol(name)
-    if found is None:
-        raise gdb.GdbError("no %s: is the library there, and with its debugging information?" % name)
-    return found.value()
+class Library:
+    """The library's names, found in the files they are in: the program may have others of the same name. Looked up once a command."""
 
+    def __init__(self):
+        self.names = self.file_of("g_for_each")
+        self.sched = self.file_of("go_yield")["sched"].value()
+        self.main_g = self.file_of("thread_make_known")["main_g"].value()
+        self.slabs = self.names["central"].value()["slabs"]
+        self.g_type = self.names["struct g"].type
+        self.slab_type = self.names["struct slab"].type
+        self.statuses = {field.enumval: field.name for field in self.names["enum g_status"].type.fields()}
+        self.hidden = int(gdb.parse_and_eval("G_SYSTEM")) | int(gdb.parse_and_eval("G_THREAD"))
+        self.texts = {}
 
-def enum_names(name):
-    return {field.enumval: field.name for field in gdb.lookup_type("enum " + name).fields()}
+    @staticmethod
+    def file_of(function):
+        """What the file of a function of the library has, by name: variables, and types under `struct` or `enum` and their tag."""
+        inside = gdb.lookup_global_symbol(function)
+        if inside is None:
+            raise gdb.GdbError("no %s: is the library there, and with its debugging information?" % function)
+        blocks = inside.symtab.global_block(), inside.symtab.static_block()
+        names = {}
+        for one in (one for block in blocks for one in block):
+            if one.is_variable:
+                names[one.name] = one
+            elif one.type is not None and one.type.code in (gdb.TYPE_CODE_STRUCT, gdb.TYPE_CODE_ENUM) and one.type.tag:
+                names["%s %s" % ("struct" if one.type.code == gdb.TYPE_CODE_STRUCT else "enum", one.type.tag)] = one
+        return names
 
-
-def enum_value(constant):
-    return int(gdb.parse_and_eval(constant))
+    def reason(self, n):
+        if n not in self.texts:
+            try:
+                self.texts[n] = gdb.parse_and_eval("wait_reason_text::texts[%d]" % n).string()
+            except gdb.error:
+                self.texts[n] = "waiting"
+        return self.texts[n]
 
 
 def plain(value):
@@ -52,20 +75,17 @@ class Goroutine:
         "G_WAITING": "waiting",
     }
 
-    def __init__(self, g):
+    def __init__(self, library, g):
+        self.library = library
         self.g = g
         self.id = int(g["id"])
-        self.status = enum_names("g_status")[plain(g["status"])]
+        self.status = library.statuses[plain(g["status"])]
         self.parked = self.status in ("G_WAITING", "G_RUNNABLE") and plain(g["run"]["on_cpu"]) == 0
 
     def state(self):
         if self.status != "G_WAITING":
             return self.statuses[self.status]
-        reason = int(self.g["wait_reason"])
-        try:
-            return gdb.parse_and_eval("wait_reason_text::texts[%d]" % reason).string()
-        except gdb.error:
-            return enum_names("wait_reason").get(reason, "waiting")
+        return self.library.reason(int(self.g["wait_reason"]))
 
     def origin(self):
         site = self.g["site"]
@@ -80,7 +100,7 @@ class Goroutine:
 
     def thread(self):
         """The gdb thread that runs it, or None."""
-        m = symbol("sched")["all_ms"]
+        m = self.library.sched["all_ms"]
         while int(m):
             if int(m["cur"]) == int(self.g.address):
                 tid = int(m["tid"])
@@ -92,23 +112,20 @@ class Goroutine:
 
 
 def goroutines():
-    dead = enum_value("G_DEAD")
-    hidden = enum_value("G_SYSTEM") | enum_value("G_THREAD")
+    library = Library()
     found = []
 
     def look(g):
-        if plain(g["status"]) != dead and int(g["id"]) and not plain(g["flags"]) & hidden:
-            found.append(Goroutine(g))
+        if library.statuses.get(plain(g["status"])) != "G_DEAD" and int(g["id"]) and not plain(g["flags"]) & library.hidden:
+            found.append(Goroutine(library, g))
 
-    main = symbol("main_g")
+    main = library.main_g
     if plain(main["run"]["on_cpu"]) or int(main["run"]["sp"]):
         look(main)
-    g_type = gdb.lookup_type("struct g")
-    slab = symbol("central")["slabs"]
-    slab_type = gdb.lookup_type("struct slab").pointer()
-    slab = slab.cast(slab_type)
+    slab_type = library.slab_type.pointer()
+    slab = library.slabs.cast(slab_type)
     while int(slab):
-        first = slab.cast(g_type.pointer())
+        first = slab.cast(library.g_type.pointer())
         # The first place of a slab is its header.
         for i in range(1, plain(slab["used"])):
             look((first + i).dereference())
@@ -151,6 +168,20 @@ class ParkedUnwinder(gdb.unwinder.Unwinder):
 unwinder = ParkedUnwinder()
 gdb.unwinder.register_unwinder(None, unwinder, True)
 
+
+# Commands that take a count or a level of frames.
+COUNTS = re.compile(r"(?:ba(?:c(?:k(?:t(?:r(?:a(?:ce?)?)?)?)?)?)?|bt|where)\b(?:\s+\S+)*?\s+(?P<n>\d+)\s*$")
+LEVELS = re.compile(r"(?:f|fr|fra|fram|frame)(?:\s+level)?\s+(?P<n>\d+)\s*$")
+
+
+def behind(command, before):
+    """The command with the frames that come before the goroutine's added to its number of frames."""
+    number = COUNTS.match(command) or LEVELS.match(command)
+    if not number:
+        return command
+    return "%s%d%s" % (command[:number.start("n")], int(number.group("n")) + before, command[number.end("n"):])
+
+
 def in_parked(g, command):
     """Runs command with the frames of a parked goroutine; its output, with frames counted from 0."""
     at = int(gdb.parse_and_eval("(unsigned long)&arch_unwind_at"))
@@ -170,7 +201,7 @@ def in_parked(g, command):
         frame = frame.older()
         before = frame.level()
         frame.select()
-        output = gdb.execute(command, to_string=True)
+        output = gdb.execute(behind(command, before), to_string=True)
     finally:
         unwinder.context = None
         gdb.execute("set backtrace past-main " + ("on" if past_main else "off"), to_string=True)
