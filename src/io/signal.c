@@ -17,10 +17,15 @@
 // A signal has been counted, and before that goroutine runs, go_signal_stop is called: the signal would be lost, or, worse, sent to
 // the next channel that listens. So who stops remains a listener until the counts of its signals are 0, or two passes over them are
 // over, of which the second began after the call.
+//
+// A signal has interrupted a thread, and before the handler has counted it, the last listener is gone: nobody would hear of it. So the
+// handler counts only what is heard, and otherwise sends the signal once more, to do what it did before; and go_signal_stop waits for those
+// that have seen that it is heard.
 #include <goroutine/go.h>
 #include <goroutine/io.h>
 #include <goroutine/signal.h>
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -36,7 +41,7 @@
 struct listener {
     struct listener *next; /* under lock */
     struct go_channel *c;  /* constant; one reference */
-    uint64_t number;       /* constant; in order of arrival */
+    uint64_t number;       /* constant; in order of arrival; of one channel's all the same */
     uint64_t mask[2];      /* under lock */
     bool stopping;         /* under lock: gets what has come, and counts no more among `listeners` */
     uint64_t passes;       /* under lock: at most until then what has come is waited for */
@@ -55,6 +60,8 @@ static struct {
 
 /* What the handler touches. */
 static _Atomic uint32_t pending[SIGNALS];
+static _Atomic bool heard[SIGNALS]; /* somebody listens; written under lock */
+static _Atomic uint32_t counting;   /* handlers between looking at `heard` and having counted */
 static _Atomic uintptr_t handler_before[SIGNALS]; /* 0: none; with WITH_INFO if it takes three arguments */
 static _Atomic int wake_fd = -1; /* for ever, once it is there */
 
@@ -65,16 +72,35 @@ static bool listens(const struct listener *l, int signo)
     return l->mask[signo / 64] >> (signo % 64) & 1;
 }
 
+static bool is_ours(const struct sigaction *a);
+
+/* Nobody hears it any more: what it does now, unless the program itself has put our handler back. */
+static void send_again(int signo)
+{
+    struct sigaction now;
+    int e = errno;
+    if (sigaction(signo, NULL, &now) == 0 && (!is_ours(&now) || atomic_load(&heard[signo])))
+        SYSCALL3(SYS_tgkill, SYSCALL0(SYS_getpid), SYSCALL0(SYS_gettid), signo);
+    errno = e;
+}
+
 static void on_signal(int signo, siginfo_t *info, void *context)
 {
     uint64_t one = 1;
-    atomic_fetch_add_explicit(&pending[signo], 1, memory_order_release); /* pairs with the exchange in deliver */
-    SYSCALL3(SYS_write, load_relaxed(&wake_fd), &one, sizeof one);
+    atomic_fetch_add(&counting, 1); /* before the look at `heard`; go_signal_stop looks the other way round */
+    bool is_heard = atomic_load(&heard[signo]);
+    if (is_heard)
+        atomic_fetch_add_explicit(&pending[signo], 1, memory_order_release); /* pairs with the exchange in deliver */
+    atomic_fetch_sub(&counting, 1);
+    if (is_heard)
+        SYSCALL3(SYS_write, load_relaxed(&wake_fd), &one, sizeof one);
     uintptr_t handler = load_acquire(&handler_before[signo]); /* pairs with the release in install_locked */
     if (handler & WITH_INFO)
         ((void (*)(int, siginfo_t *, void *))(handler & ~WITH_INFO))(signo, info, context);
     else if (handler)
         ((void (*)(int))handler)(signo);
+    else if (!is_heard)
+        send_again(signo);
 }
 
 /* --- the goroutine --- */
@@ -209,6 +235,7 @@ static void install_locked(int signo)
     sigaction(signo, NULL, &now);
     if (!listened_locked(signo)) /* also not by one that is stopping */
         store_relaxed(&pending[signo], 0); /* what came before, by a handler of the program's that calls ours */
+    atomic_store(&heard[signo], true);
     if (is_ours(&now))
         return; /* the program has put it back, when nobody listened, as what it had found there */
     before[signo] = now;
@@ -241,6 +268,7 @@ static void uninstall_locked(int signo)
     /* If the program has installed another one since, that one stays. */
     if (is_ours(&now))
         sigaction(signo, &before[signo], NULL);
+    atomic_store(&heard[signo], false);
 }
 
 struct change {
@@ -293,16 +321,23 @@ static void listen_to(void *arg)
         free(fresh);
         return;
     }
-    if (!l) {
-        l = *at = fresh;
-        l->c = go_chan_ref_(change->c);
-        l->number = ++table.numbers;
-        fresh = NULL;
-    }
+    uint64_t number = 0;
     for (struct listener *old = table.first; old; old = old->next)
-        if (old->c == change->c && old->stopping)
+        if (old->c == change->c && old->stopping) {
             for (int i = 0; i < 2; i++)
                 old->mask[i] &= ~change->mask[i]; /* what has come of these goes to the same channel, but once */
+            number = old->number;
+            if (!l)
+                at = &old->next;
+        }
+    if (!l) {
+        l = fresh;
+        l->next = *at;
+        *at = l;
+        l->c = go_chan_ref_(change->c);
+        l->number = number ? number : ++table.numbers;
+        fresh = NULL;
+    }
     for (int signo = 1; signo < SIGNALS; signo++)
         if ((change->mask[signo / 64] >> (signo % 64) & 1) && !listens(l, signo)) {
             l->mask[signo / 64] |= 1ull << (signo % 64);
@@ -401,6 +436,8 @@ GO_EXPORT int go_signal_stop(go_chan(int) c)
     if (!c)
         return -ENOENT;
     apply(stop_listening, &change);
+    while (atomic_load(&counting) > 0)
+        os_thread_yield();
     while (apply(finish_listening, &change), change.waits) {
         go_yield();
         os_thread_yield(); /* who delivers may be on another thread, and want this processor, or the channel's owner, which we may be */

@@ -350,6 +350,37 @@ TEST(a_stop_beside_a_notify)
     }
 }
 
+/* A signal beside a stop is received, or does what it did before: here it ends the process. */
+static void stops(chan(int) c, go_waitgroup *done)
+{
+    go_signal_stop(c);
+    go_waitgroup_done(done);
+}
+
+CHILD(signal_beside_a_stop)
+{
+    for (int i = 0; i < 100; i++) {
+        chan(int) c = chan_make(int, 1);
+        go_waitgroup done = { 0 };
+        go_signal_notify(c, SIGINT, 0);
+        go_waitgroup_add(&done, 1);
+        go(stops, c, &done);
+        kill(getpid(), SIGINT);
+        chan_recv(c, NULL); /* a deadlock if it is lost */
+        go_waitgroup_wait(&done);
+        chan_unref(c);
+    }
+}
+
+TEST(no_signal_is_lost_beside_a_stop)
+{
+    for (int i = 0; i < 60; i++) {
+        struct test_result r = test_run_child("signal_beside_a_stop", NULL);
+        if (r.status != 0)
+            CHECK_EQ(r.status, 128 + SIGINT);
+    }
+}
+
 /* The program's handler changes while the library's runs on other threads. */
 static atomic_int enough;
 
