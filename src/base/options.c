@@ -4,6 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if GO_HAVE_VALGRIND
+#include <valgrind/valgrind.h>
+#endif
+
 struct options options = {
     .preempt = true,
     .traceback = TRACEBACK_SINGLE,
@@ -11,6 +15,7 @@ struct options options = {
     .process_madvise = true,
     .huge_pages = true,
     .pidfd = true,
+    .epoll_pwait2 = true,
     .runq = 256,
     .fair_every = 60,
     .slice = 10000000,
@@ -73,6 +78,8 @@ static void debug_option(const char *key, size_t key_length, const char *value, 
         options.huge_pages = n != 0;
     else if (KEY("pidfd"))
         options.pidfd = n != 0;
+    else if (KEY("epoll_pwait2"))
+        options.epoll_pwait2 = n != 0;
     else if (KEY("runq"))
         options.runq = n < 2 ? 2 : n > 256 ? 256 : (uint32_t)n;
     else if (KEY("fair"))
@@ -103,6 +110,10 @@ void options_read(void)
     const char *value = getenv("GODEBUG");
     if (value)
         read_debug(value);
+#if GO_HAVE_VALGRIND
+    if (RUNNING_ON_VALGRIND) /* it complains aloud of calls it does not know */
+        options.process_madvise = options.pidfd = options.epoll_pwait2 = false;
+#endif
     value = getenv("GOTRACEBACK");
     if (value && *value) {
         options.traceback_given = true;

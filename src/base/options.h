@@ -28,6 +28,7 @@ struct options {
     uint32_t fair_every;   /* picks between two fair ones; 0: every pick on g0 */
     bool steal_always;     /* look at other Ps before one's own queue */
     bool pidfd;            /* 0: children are waited for by threads */
+    bool epoll_pwait2;     /* 0: descriptors and timers in whole milliseconds */
     int64_t slice;         /* ns before a hog loses its P; GODEBUG gives it in µs */
 
     /* Not from the environment, but wanted as often. */

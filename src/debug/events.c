@@ -24,8 +24,8 @@ static void make_events(void *arg)
 {
     struct p *pp = arg;
     struct proc_events *e = pp->events;
-    if (!e)
-        e = vm_map(sizeof *e, 0);
+    if (!e && (e = vm_map(sizeof *e, 0)))
+        __atomic_store_n(&pp->events, e, __ATOMIC_RELEASE); /* pairs with the acquire in go_stats */
     uint64_t size = load_relaxed(&events_size);
     if (e && size > 0 && !e->ring) {
         struct event *ring = vm_map(size * sizeof *ring, 0);
@@ -39,7 +39,6 @@ static void make_events(void *arg)
             vm_unmap(ring, size * sizeof *ring);
         }
     }
-    pp->events = e;
 }
 
 /* The notes of mp's P; NULL if it has none, or there is no memory for them. Made when first needed, and kept. */
@@ -88,16 +87,22 @@ static inline void since_set(struct g *gp, int64_t since)
     __atomic_store_n(&gp->run.wait_since, since, __ATOMIC_RELAXED);
 }
 
+static void note_birth(struct proc_events *e, struct g *gp, void (*fn)(void), const char *name)
+{
+    struct birth *b = &e->births[e->next_birth++ & e->birth_mask];
+    b->id = gp->id;
+    b->site = gp->site;
+    b->fn = fn;
+    name_copy(b->name, name);
+    store_relaxed(&gp->flags, load_relaxed(&gp->flags) | G_NOTED);
+}
+
 cold void hook_launch(struct m *mp, struct g *gp)
 {
     struct proc_events *e = events_of(mp);
     if (!e || !tracing(e))
         return;
-    struct birth *b = &e->births[e->next_birth++ & e->birth_mask];
-    b->id = gp->id;
-    b->site = gp->site;
-    b->fn = gp->start.fn;
-    name_copy(b->name, gp->name);
+    note_birth(e, gp, gp->start.fn, gp->name);
     put(e, gp->id, EVENT_LAUNCH, 0);
 }
 
@@ -113,8 +118,11 @@ cold void hook_ready(struct m *mp, struct g *gp)
 cold void hook_end(struct m *mp, struct g *gp)
 {
     struct proc_events *e = events_of(mp);
-    if (e && tracing(e))
-        put(e, gp->id, EVENT_END, 0);
+    if (!e || !tracing(e))
+        return;
+    if (!(load_relaxed(&gp->flags) & G_NOTED))
+        note_birth(e, gp, NULL, NULL); /* launched by a plain thread, or before the recording; its name may be gone */
+    put(e, gp->id, EVENT_END, 0);
 }
 
 cold void hook_taken(struct p *pp)

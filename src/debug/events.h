@@ -50,5 +50,8 @@ struct p;
 /* Notes who runs on pp, as if it had just begun. The world is stopped, or pp is the caller's; on a system stack. */
 void events_note_running(struct p *pp);
 
+/* Records for `length` ns, beside whatever else is recorded, and writes that to fd. As go_trace_dump; parks. */
+int trace_window(int fd, int64_t length);
+
 /* Events that each P's ring holds, a power of two. */
 extern _Atomic uint64_t events_size;

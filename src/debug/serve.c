@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#include "debug/events.h"
 #include "debug/page.h"
 #include "debug/traceback.h"
 #include "io/io.h"
@@ -18,7 +19,8 @@
 #include "sched/sched.h"
 #include "sched/section.h"
 
-#define REQUEST_MOST 4096
+#define LINE_MOST 2000
+#define REQUEST_MOST (256 << 10)
 #define PATIENCE (10 * GO_SECOND)
 #define TRACE_MOST 60000 /* ms */
 
@@ -132,11 +134,7 @@ static int write_trace(int fd, const char *query)
     if (!strncmp(query, "?ms=", 4))
         for (ms = 0, query += 4; *query >= '0' && *query <= '9' && ms < TRACE_MOST; query++)
             ms = ms * 10 + (uint64_t)(*query - '0');
-    bool ours = go_trace_start(0) == 0;
-    go_sleep((int64_t)(ms < TRACE_MOST ? ms : TRACE_MOST) * GO_MILLISECOND);
-    if (ours)
-        go_trace_stop();
-    return go_trace_dump(fd);
+    return trace_window(fd, (int64_t)(ms < TRACE_MOST ? ms : TRACE_MOST) * GO_MILLISECOND);
 }
 
 static int write_page(int fd)
@@ -215,19 +213,24 @@ static void answer(int fd, const char *request)
 static void connection(void *arg)
 {
     int fd = (int)(intptr_t)arg;
-    char request[REQUEST_MOST + 1];
-    size_t used = 0;
+    static const char end[] = "\r\n\r\n";
+    char line[LINE_MOST + 1], part[1024];
+    size_t used = 0, all = 0, matched = 0;
+    ssize_t n = 0;
     go_fd_deadline(fd, go_now() + PATIENCE, 0);
-    while (used < REQUEST_MOST) {
-        ssize_t n = go_read(fd, request + used, REQUEST_MOST - used);
-        if (n <= 0)
-            break;
-        used += (size_t)n;
-        request[used] = 0;
-        if (strstr(request, "\r\n\r\n")) {
-            answer(fd, request);
-            break;
+    /* Of what a browser sends, cookies and all, the first line is wanted. */
+    for (; matched < 4 && all < REQUEST_MOST && (n = go_read(fd, part, sizeof part)) > 0; all += (size_t)n)
+        for (ssize_t i = 0; i < n && matched < 4; i++) {
+            if (used < LINE_MOST)
+                line[used++] = part[i];
+            matched = part[i] == end[matched] ? matched + 1 : part[i] == '\r';
         }
+    line[used] = 0;
+    if (matched == 4) {
+        answer(fd, line);
+    } else if (n > 0) {
+        go_fd_deadline(fd, 0, go_now() + PATIENCE);
+        send_text(fd, "HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     }
     go_close(fd);
 }

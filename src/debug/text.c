@@ -139,11 +139,29 @@ void name_copy(char to[NAME_MOST], const char *name)
         memcpy(to, name, n);
 }
 
+/* Bytes of the character of UTF-8 at text; 0: there is none. */
+static size_t character(const unsigned char *text)
+{
+    unsigned char c = text[0];
+    size_t size = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : (c & 0xf0) == 0xe0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+    for (size_t i = 1; i < size; i++)
+        if ((text[i] & 0xc0) != 0x80)
+            return 0;
+    /* Neither too long for what they say, nor surrogates, nor beyond the last. */
+    if ((c == 0xe0 && text[1] < 0xa0) || (c == 0xed && text[1] >= 0xa0) || (c == 0xf0 && text[1] < 0x90) || (c == 0xf4 && text[1] >= 0x90))
+        return 0;
+    return size;
+}
+
 void out_escaped(struct out *o, const char *text)
 {
-    for (; text && *text; text++) {
+    size_t size;
+    for (; text && *text; text += size ? size : 1) {
         unsigned char c = (unsigned char)*text;
-        if (c == '"' || c == '\\') {
+        size = character((const unsigned char *)text);
+        if (size == 0) {
+            out_str(o, "\\ufffd");
+        } else if (c == '"' || c == '\\') {
             char pair[2] = { '\\', (char)c };
             out_bytes(o, pair, 2);
         } else if (c < ' ') {
@@ -151,14 +169,14 @@ void out_escaped(struct out *o, const char *text)
                              "0123456789abcdef"[c & 15] };
             out_bytes(o, code, 6);
         } else {
-            out_bytes(o, text, 1);
+            out_bytes(o, text, size);
         }
     }
 }
 
 void out_site(struct out *o, const struct go_site *site, void (*text)(struct out *, const char *))
 {
-    out_str(o, site->function);
+    text(o, site->function);
     if (site->line) {
         out_str(o, " at ");
         text(o, site->file);

@@ -6,6 +6,7 @@
 // between the two needs both. A goroutine's label is its name, or the function it was launched with, or the
 // statement that launched it, whichever is known first.
 #include <goroutine/debug.h>
+#include <goroutine/time.h>
 
 #include <stdlib.h>
 #include <string.h>
@@ -29,27 +30,69 @@
 #define ARENA (1ull << 36) /* address space only */
 #define ALREADY (-114)     /* EALREADY */
 
-/* The same moment on both clocks, at the beginning; ticks before it belong to an earlier recording. */
-static _Atomic uint64_t start_ticks;
-static _Atomic int64_t start_time;
-static _Atomic uint64_t stop_ticks; /* 0: it is on */
+/* The same moment on both clocks. */
+struct moment {
+    uint64_t ticks;
+    int64_t time;
+};
+
+/* The program's recording, and those of the page that are under way beside it, on the same rings. In a stopped world. */
+static struct moment started; /* what is older belongs to an earlier recording */
+static uint64_t stop_ticks;   /* meaningful while it is off */
+static bool on;
+static uint32_t windows;
+
+static struct moment moment_now(void)
+{
+    struct moment m = { .time = os_now() };
+    m.ticks = arch_ticks();
+    return m;
+}
 
 /* The world is stopped: the timeline begins with those that run. */
-static void begin_recording(struct m *mp, void *arg)
+static struct moment begin_recording(void)
 {
-    (void)mp;
-    int *result = arg;
-    if (load_relaxed(&debug_hooks) & HOOK_TRACE) {
-        *result = ALREADY;
-        return;
-    }
-    store_relaxed(&start_time, os_now());
-    store_relaxed(&start_ticks, arch_ticks());
-    store_relaxed(&stop_ticks, 0);
+    struct moment begun = moment_now();
     uint32_t count = load_acquire(&sched.p_count);
     for (uint32_t i = 0; i < count; i++)
         events_note_running(load_acquire(&sched.ps[i]));
     or_seq(&debug_hooks, HOOK_TRACE);
+    return begun;
+}
+
+static void end_recording(void)
+{
+    if (!on && windows == 0)
+        and_release(&debug_hooks, (uint8_t)~HOOK_TRACE);
+}
+
+static void switch_on(struct m *mp, void *arg)
+{
+    (void)mp;
+    *(int *)arg = on ? ALREADY : 0;
+    if (on)
+        return;
+    started = begin_recording();
+    on = true;
+}
+
+static void switch_off(struct m *mp, void *arg)
+{
+    (void)mp;
+    *(int *)arg = on ? 0 : ALREADY;
+    if (!on)
+        return;
+    stop_ticks = arch_ticks();
+    on = false;
+    end_recording();
+}
+
+static void set_size(size_t events)
+{
+    uint64_t size = EVENTS_LEAST, none = 0;
+    while (size < (events ? events : EVENTS_DEFAULT))
+        size *= 2;
+    atomic_compare_exchange_strong(&events_size, &none, size);
 }
 
 GO_EXPORT int go_trace_start(size_t events)
@@ -57,22 +100,18 @@ GO_EXPORT int go_trace_start(size_t events)
     section_leave(section_enter()); /* may be the first call */
     if (events > EVENTS_MOST)
         return -22; /* EINVAL */
-    int result = 0;
-    uint64_t size = EVENTS_LEAST, none = 0;
-    while (size < (events ? events : EVENTS_DEFAULT))
-        size *= 2;
-    atomic_compare_exchange_strong(&events_size, &none, size);
-    world_call(begin_recording, &result);
+    int result;
+    set_size(events);
+    world_call(switch_on, &result);
     return result;
 }
 
 GO_EXPORT int go_trace_stop(void)
 {
     section_leave(section_enter());
-    if (!(and_release(&debug_hooks, (uint8_t)~HOOK_TRACE) & HOOK_TRACE))
-        return ALREADY;
-    store_relaxed(&stop_ticks, arch_ticks());
-    return 0;
+    int result;
+    world_call(switch_off, &result);
+    return result;
 }
 
 /* --- copying --- */
@@ -99,6 +138,7 @@ struct trace {
     struct person **people;  /* by hash of id */
     uint64_t people_mask;
     uint64_t flows;
+    struct moment since;     /* of a window; ticks 0: the program's recording */
     bool full, first;
     int result, fd;
 };
@@ -167,14 +207,12 @@ static void copy_all(struct m *mp, void *arg)
 {
     (void)mp;
     struct trace *t = arg;
-    /* While it is on that may be the late word of a stop before. */
-    uint64_t stopped = load_relaxed(&debug_hooks) & HOOK_TRACE ? 0 : load_relaxed(&stop_ticks);
-    t->to_time = os_now();
-    t->to = arch_ticks();
-    t->from = load_relaxed(&start_ticks);
-    t->from_time = load_relaxed(&start_time);
-    if (stopped < t->from)
-        stopped = 0; /* nor, when it is off, that of one before the last start */
+    struct moment now = moment_now(), begun = t->since.ticks ? t->since : started;
+    uint64_t stopped = t->since.ticks || on ? 0 : stop_ticks;
+    t->to_time = now.time;
+    t->to = now.ticks;
+    t->from = begun.ticks;
+    t->from_time = begun.time;
     uint32_t count = load_acquire(&sched.p_count);
     t->procs = arena_get(&t->arena, (count + 1) * sizeof *t->procs);
     if (!t->procs) {
@@ -324,6 +362,8 @@ static void one_event(struct trace *t, uint32_t proc, const struct event *e)
     struct person *p;
     switch ((e->what >> 8) & 0xff) {
     case EVENT_RUN:
+        if (c->running == id && detail == LEFT_NONE)
+            break; /* the beginning of another recording */
         slice(t, proc, e->when, detail);
         c->running = id;
         c->since = e->when;
@@ -438,20 +478,60 @@ static void dump_close(void *arg)
     arena_close(&d->memory);
 }
 
-GO_EXPORT int go_trace_dump(int fd)
+static int dump(int fd, struct moment since)
 {
     struct dump d;
-    section_leave(section_enter());
-    if (load_relaxed(&events_size) == 0)
-        return -61; /* ENODATA */
     system_stack_call(dump_open, &d);
     if (!d.trace)
         return -12; /* ENOMEM */
     d.trace->fd = fd;
+    d.trace->since = since;
     world_call(copy_all, d.trace);
     system_stack_call(dump_write, &d);
     int result = d.trace->result;
     system_stack_call(dump_close, &d);
+    return result;
+}
+
+static void look_begun(struct m *mp, void *arg)
+{
+    (void)mp;
+    *(bool *)arg = started.ticks != 0;
+}
+
+GO_EXPORT int go_trace_dump(int fd)
+{
+    bool begun;
+    section_leave(section_enter());
+    world_call(look_begun, &begun);
+    return begun ? dump(fd, (struct moment){ 0 }) : -61; /* ENODATA */
+}
+
+/* --- windows --- */
+
+static void window_opens(struct m *mp, void *arg)
+{
+    (void)mp;
+    windows++;
+    *(struct moment *)arg = begin_recording();
+}
+
+static void window_closes(struct m *mp, void *arg)
+{
+    (void)mp, (void)arg;
+    windows--;
+    end_recording();
+}
+
+int trace_window(int fd, int64_t length)
+{
+    struct moment begun;
+    section_leave(section_enter());
+    set_size(0);
+    world_call(window_opens, &begun);
+    go_sleep(length);
+    int result = dump(fd, begun);
+    world_call(window_closes, NULL);
     return result;
 }
 
@@ -508,8 +588,8 @@ static void at_exit(void)
 void trace_from_start(void)
 {
     store_relaxed(&events_size, EVENTS_WHOLE_RUN);
-    store_relaxed(&start_time, os_now());
-    store_relaxed(&start_ticks, arch_ticks());
+    started = moment_now();
+    on = true;
     or_seq(&debug_hooks, HOOK_TRACE);
     atexit(at_exit);
 }

@@ -207,7 +207,7 @@ extern const char __stop_go_cold[] __attribute__((weak, visibility("hidden")));
 /* Is pc, which q describes, code of the library? With q NULL: can that be told at all? */
 static bool own_code(const struct symbols *s, const struct symbol *q, uintptr_t pc)
 {
-    bool shared = s->library && !s->library->is_program;
+    bool shared = !__start_go_text && s->library && !s->library->is_program;
     if (!q)
         return shared || __start_go_text;
     if (shared)
@@ -235,6 +235,8 @@ static void trim(struct symbols *s, struct group *g)
         if (i > 0 && (i == end || named(symbols_add(s, g->pc[i - 1] - 1), "go_")))
             i--;
         first = i;
+        while (end > first + 1 && own_code(s, symbols_add(s, g->pc[end - 1] - 1), g->pc[end - 1] - 1))
+            end--; /* what has called the function, or a deferred one */
     } else if (g->trim) {
         for (i = 0; i < end; i++)
             if (named(symbols_add(s, g->pc[i] - 1), "go_"))
@@ -405,7 +407,7 @@ static void entry(struct out *o, struct symbols *s, const struct group *g, unsig
     group_state(o, g, which, now);
     out_str(o, "]:");
     if (g->name[0])
-        out_f(o, " \"%s\"", g->name);
+        out_str(o, " \""), out_escaped(o, g->name), out_str(o, "\"");
     if (folded) {
         out_f(o, "%s %lu alike:", g->name[0] ? "," : "", g->count);
         for (unsigned i = 0; i < FOLD && i < g->count; i++)

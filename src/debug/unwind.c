@@ -57,8 +57,9 @@ static _Unwind_Reason_Code visit(struct _Unwind_Context *context, void *arg)
             w->skip = false;
         return _URC_NO_REASON;
     }
-    if (exact) { /* the frame of a signal has led here: what came before is the handler */
-        walk_begin(w, f);
+    if (exact) {
+        if (!f->interrupted) /* the frame of a signal has led here: what came before is our handler. Other handlers belong to the program */
+            walk_begin(w, f);
         f->interrupted = true;
         pc++;
     }

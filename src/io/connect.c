@@ -18,6 +18,7 @@
 //
 // The nasty case: a Unix socket whose listener is behind answers EAGAIN, and nothing tells when it has caught up. It is asked again
 // after pauses that grow from half a millisecond to some ten.
+#include <goroutine/go.h>
 #include <goroutine/io.h>
 
 #include <fcntl.h>
@@ -86,19 +87,29 @@ int io_accept(struct poll_desc *d, uint32_t generation)
 struct connect {
     const struct sockaddr *address;
     socklen_t size;
-    long flags; /* the socket's */
 };
 
-static int connect_once(int fd, const struct connect *c)
+/* One at a time, or one would find the other's mode, and another restore the program's before this one's call. */
+static int connect_once(struct op *op)
 {
-    int r;
-    if (!(c->flags & O_NONBLOCK))
-        SYSCALL3(SYS_fcntl, fd, F_SETFL, c->flags | O_NONBLOCK);
-    do {
-        r = (int)SYSCALL3(SYS_connect, fd, c->address, c->size);
-    } while (r == -EINTR);
-    if (!(c->flags & O_NONBLOCK))
-        SYSCALL3(SYS_fcntl, fd, F_SETFL, c->flags);
+    const struct connect *c = op->extra;
+    uint32_t us;
+    while (!(us = op_enter_alone(op->d))) {
+        go_yield();
+        os_thread_yield();
+    }
+    int r = (int)SYSCALL2(SYS_fcntl, op->fd, F_GETFL);
+    if (r >= 0) {
+        long flags = r;
+        if (!(flags & O_NONBLOCK))
+            SYSCALL3(SYS_fcntl, op->fd, F_SETFL, flags | O_NONBLOCK);
+        do {
+            r = (int)SYSCALL3(SYS_connect, op->fd, c->address, c->size);
+        } while (r == -EINTR);
+        if (!(flags & O_NONBLOCK))
+            SYSCALL3(SYS_fcntl, op->fd, F_SETFL, flags);
+    }
+    op_leave_alone(op->d, us);
     return r;
 }
 
@@ -108,7 +119,7 @@ static ssize_t attempt_connected(struct op *op)
     int r = os_poll(op->fd, POLLOUT);
     if (r <= 0)
         return r < 0 ? r : -EAGAIN;
-    r = connect_once(op->fd, op->extra);
+    r = connect_once(op);
     return r == -EINPROGRESS || r == -EALREADY ? -EAGAIN : r == -EISCONN ? 0 : r;
 }
 
@@ -133,11 +144,8 @@ GO_EXPORT int go_connect(int fd, const struct sockaddr *address, socklen_t size)
     op.seen = netpoll_see(op.d, POLL_WRITE); /* all that follows is for this file */
     if (netpoll_late(op.d, POLL_WRITE))
         return -ETIMEDOUT;
-    c.flags = SYSCALL2(SYS_fcntl, fd, F_GETFL);
-    if (c.flags < 0)
-        return (int)c.flags;
     netpoll_order_in();
-    for (int64_t pause = PAUSE_FIRST; (r = connect_once(fd, &c)) == -EAGAIN; pause = pause < PAUSE_MOST ? pause * 2 : pause)
+    for (int64_t pause = PAUSE_FIRST; (r = connect_once(&op)) == -EAGAIN; pause = pause < PAUSE_MOST ? pause * 2 : pause)
         if ((r = pause_before_again(&op, pause)) < 0)
             return r;
     /* Or it is going on already, since a call that was ended. */

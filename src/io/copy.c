@@ -68,7 +68,7 @@ static ssize_t copy_to_socket(struct op *op, const struct sendfile *s)
     for (; count > 0; io_enter()) {
         struct iovec iov = { b.memory, count < COPY_STEP ? count : COPY_STEP };
         size_t most = iov.iov_len, written = 0;
-        if (netpoll_late(s->d_in, POLL_READ))
+        if (netpoll_late(s->d_in, POLL_READ) || netpoll_late(op->d, POLL_WRITE))
             r = -ETIMEDOUT;
         else if (!offset && (at = SYSCALL3(SYS_lseek, in, 0, SEEK_CUR)) < 0)
             r = at;

@@ -35,7 +35,7 @@ struct endpoint {
     int type;
     bool passive;
     bool wild; /* no host was given */
-    bool literal; /* no name to resolve: addresses.address[0] is the one */
+    bool literal; /* no name to resolve: addresses is what is meant */
     const char *network, *text;
     char host[RESOLVE_HOST_MAX], service[RESOLVE_SERVICE_MAX];
     struct sockaddr_un path;
@@ -116,6 +116,9 @@ static int parse_host(struct endpoint *e)
     } else if (memchr(text, ':', (size_t)(colon - text))) {
         return -EINVAL; /* IPv6 needs brackets */
     }
+    for (const char *at = text; at < end; at++)
+        if (*at == '[' || *at == ']')
+            return -EINVAL;
     if ((size_t)(end - text) >= sizeof e->host || strlen(colon + 1) >= sizeof e->service)
         return -EINVAL;
     /* A resolver would take " 80" and "+80" for numbers. */
@@ -157,6 +160,12 @@ static int parse_literal(struct endpoint *e)
         return -EAFNOSUPPORT;
     e->addresses.count = 1;
     e->literal = true;
+    /* go_listen says so where it listens on both, and the system may have IPv6 switched off. */
+    if (e->family == AF_UNSPEC && !e->passive && a->any.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a->v6.sin6_addr)) {
+        struct sockaddr_in *v4 = &e->addresses.address[1].v4;
+        *v4 = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        e->addresses.count = 2;
+    }
     return 0;
 }
 

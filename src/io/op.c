@@ -89,16 +89,28 @@ int op_not_pollable(struct op *op)
     return 0;
 }
 
-ssize_t op_look_and_take(struct op *op, long call)
+uint32_t op_enter_alone(struct poll_desc *d)
 {
-    struct poll_desc *d = op->d;
     uint32_t nobody = 0, us = load_relaxed(&d->generation) + 1;
     if (us == 0)
         us = 1;
+    return cas_acq_rel(&d->busy, &nobody, us) ? us : 0;
+}
+
+void op_leave_alone(struct poll_desc *d, uint32_t us)
+{
+    /* If the number has another file by now, somebody else may be inside for that. */
+    cas_acq_rel(&d->busy, &us, 0);
+}
+
+ssize_t op_look_and_take(struct op *op, long call)
+{
+    struct poll_desc *d = op->d;
+    uint32_t us;
     int r = os_poll(op->fd, POLLIN);
     if (r <= 0)
         return r < 0 ? r : -EAGAIN;
-    if (!cas_acq_rel(&d->busy, &nobody, us))
+    if (!(us = op_enter_alone(d)))
         return -EAGAIN;
     r = os_poll(op->fd, POLLIN);
     ssize_t n = r < 0 ? r : -EAGAIN;
@@ -108,9 +120,7 @@ ssize_t op_look_and_take(struct op *op, long call)
         else
             n = op_call_for_a_while(call, op->fd, (long)op->iov, op->count, 0, 0, 0);
     }
-    /* If the number has another file by now, somebody else may be inside for that. */
-    uint32_t expected = us;
-    cas_acq_rel(&d->busy, &expected, 0);
+    op_leave_alone(d, us);
     netpoll_pass_on_slow(d, POLL_READ); /* an edge in any case: one who found us busy may not be queued yet */
     return n;
 }

@@ -105,6 +105,11 @@ static always_inline ssize_t op_run(struct op *op, attempt_fn attempt, bool skip
     return n;
 }
 
+/* For what must not meet on one file. Not 0 when nobody else is inside; to be handed to op_leave_alone, after at most a look or a call that
+ * does not block, or one that is ended after a while. */
+uint32_t op_enter_alone(struct poll_desc *d);
+void op_leave_alone(struct poll_desc *d, uint32_t us);
+
 static always_inline bool op_looks_first(enum poll_kind kind)
 {
     return kind == KIND_DEVICE || kind == KIND_TERMINAL;

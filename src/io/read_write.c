@@ -133,7 +133,7 @@ static ssize_t read_nowait(struct op *op)
 /* The file, or the kernel, does not know RWF_NOWAIT. An address that is bad, or nothing to be read, is told before that. */
 static bool cannot_nowait(ssize_t n)
 {
-    return n == -EOPNOTSUPP || n == -ENOSYS;
+    return n == -EOPNOTSUPP || n == -ENOSYS || n == -EPERM; /* the last of a filter that knows no new calls */
 }
 
 static noinline ssize_t attempt_read_other(struct op *op)
@@ -230,6 +230,8 @@ GO_EXPORT ssize_t go_readv(int fd, const struct iovec *iov, int count)
         return r;
     if (count < 0 || count > IOV_MAX)
         return -EINVAL;
+    if (count == 0)
+        return SYSCALL3(SYS_readv, fd, iov, 0);
     return op_run(&op, attempt_readv, false);
 }
 
@@ -568,7 +570,7 @@ ssize_t op_read_at(int fd, const struct iovec *iov, int count, off_t offset)
     ssize_t n = SYSCALL6(SYS_preadv2, fd, iov, count, offset, 0, RWF_NOWAIT);
     if (n == 0 || (n > 0 && (size_t)n == iov_size(iov, count)))
         return n;
-    if (n < 0 && n != -EAGAIN && n != -EOPNOTSUPP && n != -ENOSYS && n != -EINTR)
+    if (n < 0 && n != -EAGAIN && n != -EINTR && !cannot_nowait(n))
         return n;
     return IO_BLOCKING(SYSCALL6(SYS_preadv, fd, iov, count, offset, 0, 0));
 }

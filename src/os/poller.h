@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Readiness of descriptors. What an operating system must supply:
-//   os_poller_open     once; 0 or -errno
+//   os_poller_open     once; 0 or -errno; !pwait2 forces the fallback, deadlines in whole milliseconds
 //   os_poller_add      from now on each change of fd to ready for `what` (edge-triggered), and what it is ready for at once, is an
 //                      event with this key; -EEXIST if it is registered, -EPERM if it is of a kind that is always ready
 //   os_poller_again    the same for what is registered, with `what` and the key anew; -ENOENT if it is not
@@ -25,7 +25,7 @@ struct os_event {
     uint64_t key;
 } __attribute__((packed));
 
-int os_poller_open(void);
+int os_poller_open(bool pwait2);
 int os_poller_add(int fd, uint32_t what, uint64_t key);
 int os_poller_again(int fd, uint32_t what, uint64_t key);
 void os_poller_remove(int fd);

@@ -55,6 +55,7 @@
 #include <errno.h>
 #include <poll.h>
 
+#include "base/options.h"
 #include "os/vm.h"
 #include "sched/debug_hooks.h"
 #include "sched/park.h"
@@ -259,7 +260,7 @@ static void open_poller(void *arg)
     int *error = arg;
     lock_take(&open_lock);
     if (!load_relaxed(&opened)) {
-        *error = os_poller_open();
+        *error = os_poller_open(options.epoll_pwait2);
         store_release(&opened, *error == 0); /* pairs with the acquire in poller_ready */
     }
     lock_release(&open_lock);

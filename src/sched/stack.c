@@ -165,9 +165,6 @@ void stack_init(const struct stack_config *c)
 {
     config = *c;
     executable = os_executable_stacks();
-#if GO_HAVE_VALGRIND
-    config.no_process_madvise |= RUNNING_ON_VALGRIND != 0; /* it complains aloud of calls it does not know */
-#endif
     enum stack_guard kind = c->guard;
     if (kind == GUARD_AUTO || kind == GUARD_MADVISE) {
         /* Ask the kernel, not its version; and do not believe it, for emulators accept any advice. */

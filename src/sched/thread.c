@@ -82,7 +82,8 @@ static pthread_key_t end_key;
 
 void thread_watch_end(struct m *mp)
 {
-    pthread_setspecific(end_key, mp);
+    if (pthread_setspecific(end_key, mp) != 0 && mp)
+        fatal("out of memory: no room for a thread's end to be noticed");
 }
 
 /* Of the thread that made the first call. Every M begins with it, whoever makes it: sysmon blocks all signals. */

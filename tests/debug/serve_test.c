@@ -28,7 +28,7 @@ static const char *ask(const char *line, const char *status)
 {
     int fd = go_dial("tcp", address);
     REQUIRE(fd >= 0);
-    char request[256];
+    static char request[32000];
     int n = snprintf(request, sizeof request, "%s HTTP/1.1\r\nHost: localhost\r\n\r\n", line);
     CHECK_EQ(go_write(fd, request, (size_t)n), n);
     size_t used = 0;
@@ -73,13 +73,30 @@ TEST(goroutines)
     start();
     const char *body = ask("GET /goroutines", "HTTP/1.1 200 OK\r\nContent-Type: text/plain");
     CHECK_CONTAINS(body, "goroutine 1 [");
-    CHECK_CONTAINS(body, "]: \"\"napper\"\",");
+    CHECK_CONTAINS(body, "]: \"\\\"napper\\\"\",");
     CHECK(!strstr(body, "go_debug_serve"));
     body = ask("GET /goroutines.json", "HTTP/1.1 200 OK\r\nContent-Type: application/json");
     CHECK(is_json(body));
     CHECK_CONTAINS(body, "\"name\":\"\\\"napper\\\"\"");
     CHECK_CONTAINS(body, "\"origin\":\"created by start at ");
     CHECK_CONTAINS(body, "\"frames\":[\"go_sleep");
+}
+
+/* Names that are no text, and requests that are longer than anybody needs. */
+TEST(odd_names_and_requests)
+{
+    static char line[30000];
+    start();
+    go_scope *s = go_scope_open();
+    go_with(((go_options){ .name = "bad \xff\xc3( \xed\xa0\x80 \xe2\x82\xac", .scope = s }), nap);
+    const char *body = ask("GET /goroutines.json", "HTTP/1.1 200 OK");
+    CHECK(is_json(body));
+    CHECK_CONTAINS(body, "\"name\":\"bad \\ufffd\\ufffd( \\ufffd\\ufffd\\ufffd \xe2\x82\xac\"");
+    go_scope_cancel(s);
+    go_scope_close(s);
+    memset(line, 'x', sizeof line - 1);
+    memcpy(line, "GET /stats.json HTTP/1.1\r\nCookie: ", 34);
+    CHECK(is_json(ask(line, "HTTP/1.1 200 OK")));
 }
 
 static __attribute__((noinline)) int deep(int n)
@@ -130,6 +147,13 @@ TEST(stats)
     CHECK_CONTAINS(body, "\"procs\":[{\"running\":");
 }
 
+static void dumps(int fd, go_waitgroup *done)
+{
+    CHECK_EQ(go_trace_dump(fd), 0);
+    go_close(fd);
+    go_waitgroup_done(done);
+}
+
 TEST(trace)
 {
     start();
@@ -137,6 +161,50 @@ TEST(trace)
     CHECK(is_json(body));
     CHECK_CONTAINS(body, "\"traceEvents\":[");
     CHECK_EQ(go_trace_stop(), -EALREADY);
+}
+
+static void asks_for_a_trace(void)
+{
+    CHECK(is_json(ask("GET /trace?ms=100", "HTTP/1.1 200 OK\r\nContent-Type: application/json")));
+}
+
+static void quick(go_waitgroup *done)
+{
+    go_waitgroup_done(done);
+}
+
+/* The page's timelines and the program's recording do not disturb each other. */
+TEST(trace_beside_another)
+{
+    start();
+    int fds[2];
+    go_waitgroup done = { 0 };
+    static char text[1 << 20];
+    go_scope *s = go_scope_open();
+    CHECK_EQ(go_trace_start(0), 0);
+    go_waitgroup_add(&done, 1);
+    go_with(((go_options){ .name = "recorded" }), quick, &done);
+    go_waitgroup_wait(&done);
+    CHECK_EQ(go_trace_stop(), 0);
+    asks_for_a_trace();
+    go_scope_go(s, asks_for_a_trace);
+    go_sleep(20 * GO_MILLISECOND);
+    CHECK_EQ(go_trace_stop(), -EALREADY);
+    REQUIRE(pipe(fds) == 0);
+    go_waitgroup_add(&done, 1);
+    go(dumps, fds[1], &done);
+    size_t used = 0;
+    for (ssize_t n; (n = go_read(fds[0], text + used, sizeof text - 1 - used)) > 0;)
+        used += (size_t)n;
+    text[used] = 0;
+    go_waitgroup_wait(&done);
+    CHECK(is_json(text));
+    CHECK_CONTAINS(text, "\"name\":\"recorded ");
+    CHECK(!strstr(text, "asks_for_a_trace"));
+    CHECK_EQ(go_trace_start(0), 0);
+    go_scope_close(s);
+    CHECK_EQ(go_trace_stop(), 0);
+    go_close(fds[0]);
 }
 
 TEST(refused)

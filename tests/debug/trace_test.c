@@ -2,6 +2,7 @@
 #include <goroutine.h>
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,6 +102,37 @@ TEST(goroutines_of_timers)
     CHECK_EQ(go_trace_stop(), 0);
     go_timer_free(t);
     CHECK_EQ(count(dump(), "\"ph\":\"X\"", "\"name\":\"fire "), 1);
+}
+
+static void waits_for_it(void)
+{
+    go_sem_acquire(&fired, 1);
+    go_waitgroup_done(&all);
+}
+
+static void *launches_one(void *arg)
+{
+    go(waits_for_it);
+    return arg;
+}
+
+/* So have those that were launched before the recording, or by a plain thread: at least the statement is known. */
+TEST(goroutines_without_a_birth)
+{
+    pthread_t thread;
+    go_waitgroup_add(&all, 2);
+    go(waits_for_it);
+    CHECK_EQ(go_trace_start(0), 0);
+    REQUIRE(pthread_create(&thread, NULL, launches_one, NULL) == 0);
+    pthread_join(thread, NULL);
+    go_sem_release(&fired, 2);
+    go_waitgroup_wait(&all);
+    while (go_count() > 1)
+        go_yield();
+    CHECK_EQ(go_trace_stop(), 0);
+    const char *t = dump();
+    CHECK(count(t, "\"ph\":\"X\"", "created by\":\"test_body_goroutines_without_a_birth at ") >= 1);
+    CHECK(count(t, "\"ph\":\"X\"", "created by\":\"launches_one at ") >= 1);
 }
 
 /* A P that is taken away from a goroutine is idle from then on, and the goroutine's next slice begins when it has one again. */

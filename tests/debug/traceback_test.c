@@ -244,6 +244,68 @@ TEST(running_elsewhere)
 #endif
 }
 
+static int handling, handled;
+
+static void handler_that_spins(int signo)
+{
+    (void)signo;
+    __atomic_store_n(&handling, 1, __ATOMIC_RELEASE);
+    while (!__atomic_load_n(&handled, __ATOMIC_ACQUIRE))
+        __asm__ volatile("");
+}
+
+static void is_interrupted(void)
+{
+    raise(SIGUSR1);
+    FRAME_ENDS();
+}
+
+/* Also within a signal handler of the program's. */
+TEST(running_in_a_handler)
+{
+#if HAVE_TSAN
+    SKIP("the thread is not asked there");
+#endif
+    struct sigaction action = { .sa_handler = handler_that_spins, .sa_flags = SA_ONSTACK };
+    if (test_emulated())
+        SKIP("qemu has no real-time signals to spare");
+    REQUIRE(sigaction(SIGUSR1, &action, NULL) == 0);
+    go_with(((go_options){ .name = "interrupted" }), is_interrupted);
+    while (!__atomic_load_n(&handling, __ATOMIC_ACQUIRE))
+        go_sleep(GO_MILLISECOND);
+    const char *e = entry(traceback(), "\"interrupted\"");
+    __atomic_store_n(&handled, 1, __ATOMIC_RELEASE);
+    CHECK_CONTAINS(e, "\nhandler_that_spins()\n");
+    CHECK_CONTAINS(e, "\nis_interrupted()\n");
+}
+
+static void ends_last(void *arg)
+{
+    go_sem_acquire(arg, 1);
+    FRAME_ENDS();
+}
+
+static void defers(go_sem *s)
+{
+    go_defer(ends_last, s);
+}
+
+/* A deferred function that waits: what has called it is the library's own affair. */
+TEST(deferred)
+{
+    go_sem s;
+    go_sem_init(&s, 0);
+    go_with(((go_options){ .name = "last" }), defers, &s);
+    const char *e;
+    do {
+        go_sleep(GO_MILLISECOND);
+        e = entry(traceback(), "\"last\"");
+    } while (!strstr(e, "[semacquire"));
+    go_sem_release(&s, 1);
+    CHECK_CONTAINS(e, "\nends_last()\n");
+    CHECK(!strstr(e, "defers()"));
+}
+
 enum { SHY = 100 };
 
 static void shy(go_waitgroup *there)

@@ -283,6 +283,8 @@ TEST(addresses_that_make_no_sense)
 {
     CHECK_EQ(go_listen("tcp", "127.0.0.1"), -EINVAL);
     CHECK_EQ(go_listen("tcp", "::1:80"), -EINVAL);
+    CHECK_EQ(go_listen("tcp", "[[::1]]:80"), -EINVAL);
+    CHECK_EQ(go_dial("tcp", "[::1]:80]:1"), -EINVAL);
     CHECK_EQ(go_listen("tcp", "127.0.0.1:99999"), -EINVAL);
     CHECK_EQ(go_listen("tcp", "127.0.0.1:+80"), -EINVAL);
     CHECK_EQ(go_listen("tcp", ": 80"), -EINVAL);
@@ -466,6 +468,35 @@ CHILD(two_ports)
     }
 }
 
+/* What listens "everywhere" is reached by that address where there is no IPv6, too. */
+CHILD(ipv6_switched_off)
+{
+    struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+    char address[64];
+    if (unshare(CLONE_NEWNET) != 0)
+        _exit(77);
+    int s = socket(AF_INET, SOCK_DGRAM, 0), off = open("/proc/sys/net/ipv6/conf/all/disable_ipv6", O_WRONLY);
+    if (ioctl(s, SIOCSIFFLAGS, &lo) != 0 || off < 0 || write(off, "1", 1) != 1)
+        _exit(77);
+    int l = go_listen("tcp", "[::]:0");
+    if (l < 0)
+        _exit(77);
+    CHECK(go_local_address(l, address, sizeof address) > 0);
+    CHECK(strncmp(address, "[::]:", 5) == 0);
+    CHECK(go_dial("tcp", address) >= 0);
+    CHECK(go_dial("udp", address) >= 0);
+    CHECK_EQ(go_dial("tcp6", address), -EADDRNOTAVAIL);
+}
+
+TEST(everywhere_without_ipv6)
+{
+    struct test_result r = test_run_child("ipv6_switched_off", NULL);
+    if (r.status == 77)
+        SKIP("no network of its own");
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "");
+}
+
 /* Neither is a socket connected to itself, nor does an address lose its zone on the way to text and back. */
 TEST(in_a_small_network)
 {
@@ -518,6 +549,35 @@ TEST(connect_again_after_a_refusal)
         CHECK_EQ(go_close(s), 0);
         CHECK_EQ(go_close(l), 0);
     }
+}
+
+static void connects_often(int s, const struct sockaddr_in *a, go_waitgroup *done)
+{
+    for (int i = 0; i < 200; i++) {
+        int r = go_connect(s, (const struct sockaddr *)a, sizeof *a);
+        CHECK(r == 0 || r == -EISCONN || r == -ECONNREFUSED || r == -ECONNABORTED);
+    }
+    go_waitgroup_done(done);
+}
+
+/* Several at once on a socket in blocking mode, which stays so. */
+TEST(connects_that_meet)
+{
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t size = sizeof a;
+    int l = socket(AF_INET, SOCK_STREAM, 0), s = socket(AF_INET, SOCK_STREAM, 0);
+    REQUIRE(bind(l, (struct sockaddr *)&a, size) == 0 && getsockname(l, (struct sockaddr *)&a, &size) == 0);
+    go_waitgroup done = { 0 };
+    for (int listens = 0; listens < 2; listens++) {
+        go_waitgroup_add(&done, 4);
+        for (int i = 0; i < 4; i++)
+            go(connects_often, s, &a, &done);
+        go_waitgroup_wait(&done);
+        CHECK_EQ(fcntl(s, F_GETFL) & O_NONBLOCK, 0);
+        REQUIRE(listen(l, 5) == 0);
+    }
+    go_close(s);
+    go_close(l);
 }
 
 static void connects(int s, const struct sockaddr_un *a, int *result, go_waitgroup *done)

@@ -19,5 +19,6 @@ for switches in membarrier=0 steal=1 runq=2 fair=0 fair=1 guard=mprotect guard=c
     done
 done
 check "handoff_membarrier" run membarrier=0 sched/handoff_test 2
+check "fd_epoll_pwait2" run epoll_pwait2=0 io/fd_test 2
 check "maxprocs_runq" run runq=2,steal=1 sched/maxprocs_test 2
 finish

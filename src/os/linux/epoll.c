@@ -23,8 +23,9 @@ _Static_assert(sizeof(struct os_event) <= sizeof(struct epoll_event), "translate
 static int epoll_fd = -1, wake_fd = -1;
 static _Atomic bool no_pwait2;
 
-int os_poller_open(void)
+int os_poller_open(bool pwait2)
 {
+    store_relaxed(&no_pwait2, !pwait2);
     long e = SYSCALL1(SYS_epoll_create1, EPOLL_CLOEXEC);
     if (e < 0)
         return (int)e;
@@ -83,7 +84,7 @@ static long wait_for(struct epoll_event *events, int n, int64_t until)
     }
     struct timespec t = { left / SECOND, left % SECOND };
     long r = SYSCALL6(SYS_epoll_pwait2, epoll_fd, events, n, &t, NULL, 0);
-    if (r == -ENOSYS) {
+    if (r < 0 && r != -EINTR) { /* an old kernel, or one that is told to refuse what it does not know */
         store_relaxed(&no_pwait2, true);
         return wait_for(events, n, until);
     }
