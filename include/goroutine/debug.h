@@ -74,9 +74,9 @@ const char *go_stats_wait(int i);
 /*
  * The flight recorder. While it is on, each P keeps its last events in a ring: which goroutine ran when, why it
  * left, who woke or launched whom. It takes about 5 to 20 ns an event, so it may be left on; `events` (rounded up to a power of
- * two, at least 1024, at most 2^24; 0: 65536) of 16 bytes are kept for each P, a figure that counts at the first start. Returns 0, -EALREADY if it is
- * on, or -EINVAL. GODEBUG=trace=FILE records the whole run, a million events for each P, and writes FILE at exit, or when
- * a fatal error is reported. Never parks; from any thread.
+ * two, at least 1024, at most 2^24; 0: 65536) of 16 bytes are kept for each P, a figure that counts at the first start. Returns
+ * 0, -EALREADY if it is on, or -EINVAL. GODEBUG=trace=FILE records the whole run, a million events for each P, and writes FILE
+ * at exit, or when a fatal error is reported. Never parks; from any thread.
  */
 int go_trace_start(size_t events);
 
@@ -95,9 +95,10 @@ int go_trace_dump(int fd);
  * Serves a page about the running program at "127.0.0.1:6060" or another address (as go_listen's): goroutines by launching
  * statement and state with their frames, Ps and their queues, figures, and a button that records a trace. /goroutines is the
  * traceback as text, /goroutines.json and /stats.json are for programs, /trace?ms=1000 is a timeline of the next second, which takes its
- * place in the recorder's rings. Whoever can connect can see all that; nobody can change anything. The goroutines that serve it are not shown or counted. Returns the listening
- * descriptor (go_local_address tells its port, go_close ends the service), or what go_listen said, as a negative errno. Like every
- * descriptor that is waited for, it keeps a deadlock from being noticed. May park; from any thread.
+ * place in the recorder's rings. Whoever can connect can see all that; nobody can change anything. The goroutines that serve it are not
+ * shown or counted. Returns the listening descriptor (go_local_address tells its port, go_close ends the service), or what go_listen
+ * said, as a negative errno. Like every descriptor that is waited for, it keeps a deadlock from being noticed. May park; from any
+ * thread.
  */
 int go_debug_serve(const char *address);
 

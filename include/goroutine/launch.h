@@ -53,6 +53,9 @@
  *   drops the code behind the statement. Launch a function that calls it.
  * - Vectors of more than 16 bytes (__m256 and the like), and structures of nothing else, must be passed by pointer. As a result they
  *   are refused, as is what else comes back in memory.
+ * - A function or pointer expression with side effects must not be of a variably modified type, such as int (*(*)(int))[n].
+ * - The floating-point control state of a goroutine begins as the ABI says: what -ffast-math's start-up code sets for a program's first
+ *   thread (denormals are zero) is not in force there. Not with -masm=intel.
  * - _BitInt of more than 128 bits must be passed by pointer; nothing notices it.
  * - Functions of another calling convention (ms_abi and the like), and with Clang those that return an _Atomic(long double), cannot
  *   be launched; nothing notices it. Clang's -fsanitize=cfi takes the cast for an attack.
@@ -74,7 +77,7 @@ typedef struct go_scope go_scope;
 /* How a goroutine is to be started. Zero means the default in every field. */
 typedef struct go_options {
 	const char *name;  /* shown in tracebacks; the pointer is kept, so let it live as long as the goroutine */
-	size_t stack_size; /* bytes to have for use, rounded up; 0: the default */
+	size_t stack_size; /* bytes to have for use, rounded up (below 16 KiB 56 of them are the library's); 0: the default */
 	go_scope *scope;   /* to be inside of; NULL: the launcher's */
 } go_options;
 
