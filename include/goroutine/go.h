@@ -53,9 +53,9 @@ int go_defer(void (*fn)(void *), void *arg);
 /*
  * From here to the matching go_unlock_thread the calling goroutine stays on its present thread, and no other
  * goroutine runs there. Calls nest. If the goroutine ends before, so does the thread. Needed around waits in whose course something belongs
- * to the thread: a library's thread-local state; a FILE, or a mutex that is recursive, checked or robust, or a rwlock, where a library calls
- * back and the callback parks (SQLite's busy handler, fopencookie); uselocale; the signal mask. A plain mutex may be held. Costs two
- * switches of threads for each wait. Unlocking what is not locked is fatal. No effect on a plain thread. Never parks; from any thread.
+ * to the thread: a library's thread-local state; a FILE, or a mutex that is recursive, checked or robust, or a rwlock, where a library
+ * calls back and the callback parks (SQLite's busy handler, fopencookie); uselocale; the signal mask. A plain mutex may be held. Costs
+ * two switches of threads for each wait. Unlocking what is not locked is fatal. No effect on a plain thread. Never parks; from any thread.
  */
 void go_lock_thread(void);
 void go_unlock_thread(void);

@@ -20,14 +20,13 @@
  * compound literal of the enclosing block: a case that shall outlive it is made with case_send_from.
  */
 typedef struct go_case {
-	struct go_channel *chan_;
-	int kind_;
-	int fd_;
 	union {
-		const void *from_;
-		void *to_;
+		struct go_channel *chan_;
 		int64_t time_;
 	};
+	int kind_;
+	int fd_;
+	const void *value_; /* not in a union: static analysers see there that the address escapes */
 	_Bool *ok_;
 } go_case;
 
@@ -109,10 +108,10 @@ enum {
 
 #define GO_CASE_OK_(ok) ((_Bool *){ (ok) })
 #define GO_CASE_RECV_(c, out, ok, ...) \
-	((go_case){ .chan_ = GO_CHAN_(c), .kind_ = GO_CASE_RECV_KIND_, .to_ = GO_CHAN_TO_(c, out), .ok_ = GO_CASE_OK_(ok) })
+	((go_case){ .chan_ = GO_CHAN_(c), .kind_ = GO_CASE_RECV_KIND_, .value_ = GO_CHAN_TO_(c, out), .ok_ = GO_CASE_OK_(ok) })
 #define GO_CASE_SEND_(c, value, ok, ...) \
-	((go_case){ .chan_ = GO_CHAN_CHECKED_(c, value), .kind_ = GO_CASE_SEND_KIND_, .from_ = GO_CHAN_BOX_(c, value), \
+	((go_case){ .chan_ = GO_CHAN_CHECKED_(c, value), .kind_ = GO_CASE_SEND_KIND_, .value_ = GO_CHAN_BOX_(c, value), \
 		.ok_ = GO_CASE_OK_(ok) })
 #define GO_CASE_SEND_FROM_(c, pointer, ok, ...) \
-	((go_case){ .chan_ = GO_CHAN_(c), .kind_ = GO_CASE_SEND_KIND_, .from_ = GO_CHAN_FROM_(c, pointer), \
+	((go_case){ .chan_ = GO_CHAN_(c), .kind_ = GO_CASE_SEND_KIND_, .value_ = GO_CHAN_FROM_(c, pointer), \
 		.ok_ = GO_CASE_OK_(ok) })

@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 
 #include "arch/arch.h"
 #include "base/options.h"
@@ -137,10 +138,18 @@ struct trace {
     int64_t from_time, to_time;
     struct person **people;  /* by hash of id */
     uint64_t people_mask;
+    struct place *places[256]; /* by hash of from */
     uint64_t flows;
     struct moment since;     /* of a window; ticks 0: the program's recording */
     bool full, first;
     int result, fd;
+};
+
+/* A statement that somebody in the rings was launched by, as it is now. */
+struct place {
+    const struct go_site *from;
+    struct go_site site;
+    struct place *next;
 };
 
 /* A goroutine of the timeline. */
@@ -243,6 +252,50 @@ static void copy_all(struct m *mp, void *arg)
 
 /* --- the timeline --- */
 
+/* False if there is nothing at `from` any more. */
+static bool read_memory(void *to, const void *from, size_t size)
+{
+    struct iovec here = { to, size }, there = { (void *)from, size };
+    long n = SYSCALL6(SYS_process_vm_readv, SYSCALL0(SYS_getpid), &here, 1, &there, 1, 0);
+    if (n == -38 || n == -1) /* ENOSYS, EPERM: it cannot be asked */
+        memcpy(to, from, size);
+    return n == (long)size || n == -38 || n == -1;
+}
+
+/* In pieces that lie in one page each; cut if it is very long. NULL: it is not there. */
+static const char *read_text(struct trace *t, const char *from)
+{
+    enum { PIECE = 64 };
+    char *text = arena_get(&t->arena, 8 * PIECE);
+    size_t used = 0;
+    while (text && used < 7 * PIECE) {
+        size_t size = PIECE - (uintptr_t)(from + used) % PIECE;
+        if (!read_memory(text + used, from + used, size))
+            return NULL;
+        if (memchr(text + used, 0, size))
+            return text;
+        used += size;
+    }
+    return text; /* the arena is zeroed */
+}
+
+/* A ring remembers statements in libraries that may have been unloaded since. NULL: that one has. */
+static const struct go_site *site_now(struct trace *t, const struct go_site *from)
+{
+    struct place **bucket = &t->places[((uintptr_t)from >> 4) % array_length(t->places)], *p;
+    for (p = *bucket; p && p->from != from; p = p->next)
+        ;
+    if (!p && (p = arena_get(&t->arena, sizeof *p))) {
+        p->from = from;
+        p->next = *bucket;
+        *bucket = p;
+        if (!read_memory(&p->site, from, sizeof p->site) || !(p->site.function = read_text(t, p->site.function)) ||
+            (p->site.line && !(p->site.file = read_text(t, p->site.file))))
+            p->site.function = NULL;
+    }
+    return p && p->site.function ? &p->site : NULL;
+}
+
 static void know(struct trace *t, const struct birth *b)
 {
     struct person *p = person_of(t, b->id);
@@ -250,7 +303,7 @@ static void know(struct trace *t, const struct birth *b)
         return;
     p->known = true;
     if (b->site)
-        p->site = b->site;
+        p->site = site_now(t, b->site);
     if (b->fn) {
         p->fn = b->fn;
         symbols_add(&t->symbols, (uintptr_t)b->fn);
@@ -277,12 +330,13 @@ static void label(struct trace *t, const struct person *p)
         out_str(o, "main");
     else if (q && q->function)
         out_bytes(o, q->function, q->function_length);
-    else if (p->site && p->site->line)
-        out_f(o, "%s:%u", p->site->function, p->site->line);
-    else if (p->site)
-        out_str(o, p->site->function);
-    else
+    else if (p->site) {
+        out_escaped(o, p->site->function);
+        if (p->site->line)
+            out_f(o, ":%u", p->site->line);
+    } else {
         out_str(o, "goroutine");
+    }
     out_f(o, " %lu", p->id);
 }
 

@@ -327,7 +327,7 @@ static always_inline void queue_all(struct m *mp, struct sel *s)
         bool send = k->kind_ == GO_CASE_SEND_KIND_;
         w->g = gp;
         w->ticket = ticket;
-        w->value = send ? (void *)(uintptr_t)k->from_ : k->to_;
+        w->value = (void *)(uintptr_t)k->value_;
         w->fired = &s->fired;
         w->sole = sole;
         w->case_no = (uint16_t)i;
@@ -418,9 +418,9 @@ static noinline int polls_remove(struct sel *s)
 static always_inline int run_case(go_case *k, struct g **wake)
 {
     if (k->kind_ == GO_CASE_SEND_KIND_)
-        return chan_put(k->chan_, k->from_, wake);
+        return chan_put(k->chan_, k->value_, wake);
     if (k->kind_ == GO_CASE_RECV_KIND_)
-        return chan_take(k->chan_, k->to_, wake);
+        return chan_take(k->chan_, (void *)(uintptr_t)k->value_, wake);
     return 0;
 }
 

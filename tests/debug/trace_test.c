@@ -12,6 +12,9 @@
 #include "json.h"
 #include "test.h"
 
+#include "sched/sched.h"
+#include "sched/section.h"
+
 static char text[64 << 20];
 
 static const char *dump(void)
@@ -133,6 +136,32 @@ TEST(goroutines_without_a_birth)
     const char *t = dump();
     CHECK(count(t, "\"ph\":\"X\"", "created by\":\"test_body_goroutines_without_a_birth at ") >= 1);
     CHECK(count(t, "\"ph\":\"X\"", "created by\":\"launches_one at ") >= 1);
+}
+
+static void does_nothing(void *arg)
+{
+    (void)arg;
+}
+
+/* A plug-in has been unloaded, and its go statements with it. */
+TEST(statement_that_is_gone)
+{
+    struct go_site *site = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(site != MAP_FAILED);
+    *site = (struct go_site){ .file = "gone.c", .function = "gone", .line = 7, .integer_regs = 1 };
+    CHECK_EQ(go_trace_start(0), 0);
+    struct m *mp = section_enter();
+    newproc_internal(mp, does_nothing, NULL, site, 0);
+    section_leave(mp);
+    while (go_count() > 1)
+        go_yield();
+    CHECK_EQ(go_trace_stop(), 0);
+    CHECK_EQ(count(dump(), "\"ph\":\"X\"", "created by\":\"gone at gone.c:7\""), 1);
+    munmap(site, 4096);
+    const char *t = dump();
+    CHECK(is_json(t));
+    CHECK_EQ(count(t, "\"ph\":\"X\"", "\"name\":\"does_nothing "), 1);
+    CHECK_EQ(count(t, "gone.c", ""), 0);
 }
 
 /* A P that is taken away from a goroutine is idle from then on, and the goroutine's next slice begins when it has one again. */
