@@ -102,10 +102,11 @@ ssize_t go_splice(int in, off_t *in_offset, int out, off_t *out_offset, size_t c
 /*
  * A socket that listens (TCP, unix) or is bound (UDP, unixgram) at the address. network: "tcp", "tcp4", "tcp6", "udp", "udp4", "udp6",
  * "unix", "unixgram", "unixpacket". address: "host:port", "[::1]:80", ":8080" or "[::]:8080" (every address of this machine, with "tcp6"
- * those of IPv6), port 0 for a free one, a name or number for the port; of Unix sockets a path, "@name" for an abstract one. Returns
- * the socket, or -errno; TCP's with SO_REUSEADDR, TCP_NODELAY and keep-alive set, and those that listen with O_NONBLOCK on. -ENOENT
- * for a name that is not known, -EMFILE and -ENFILE without descriptors, -EINVAL for an address that cannot be understood,
- * -EAFNOSUPPORT for one of the wrong family ("tcp4" and "[::1]:80"), -EPROTONOSUPPORT for another network.
+ * those of IPv6), port 0 for a free one, a name or number for the port; of Unix sockets a path, which go_close leaves there, "@name" for
+ * an abstract one. Returns the socket, or -errno; TCP's with SO_REUSEADDR, TCP_NODELAY and keep-alive set, UDP's with SO_BROADCAST, and
+ * those that listen with O_NONBLOCK on. -ENOENT for a name that is not known, -EMFILE and -ENFILE without descriptors, -EINVAL for an
+ * address that cannot be understood, -EAFNOSUPPORT for one of the wrong family ("tcp4" and "[::1]:80"), -EPROTONOSUPPORT for another
+ * network.
  */
 int go_listen(const char *network, const char *address);
 

@@ -228,6 +228,8 @@ static int new_socket(int family, int type)
                                                                      : KIND_SOCKET);
         if (family != AF_UNIX && type == SOCK_STREAM)
             set_tcp_options(fd);
+        else if (family != AF_UNIX)
+            set_option(fd, SOL_SOCKET, SO_BROADCAST, 1); /* as Go */
     }
     return fd;
 }

@@ -52,6 +52,8 @@ void fatal_wait(void)
 
 void fatal_wait_in_handler(void)
 {
+    if (!others_report())
+        return;
     static _Atomic int64_t until; /* for all together: a handler that waits may be interrupted by another */
     _Atomic uint32_t nobody_wakes = 0;
     int64_t now = os_now(), none = 0;
@@ -160,33 +162,12 @@ _Noreturn void fatal_forked(void)
     _exit(2);
 }
 
-const char *fatal_who(const struct g *gp, char text[FATAL_TEXT])
-{
-    if (gp->name)
-        snprintf(text, FATAL_TEXT, "goroutine %llu \"%s\"", (unsigned long long)gp->id, gp->name);
-    else
-        snprintf(text, FATAL_TEXT, "goroutine %llu", (unsigned long long)gp->id);
-    return text;
-}
-
-const char *fatal_origin(const struct g *gp, char text[FATAL_TEXT])
-{
-    const struct go_site *site = gp->site;
-    text[0] = 0;
-    if (site && site->line)
-        snprintf(text, FATAL_TEXT, "; created by %s at %s:%u", site->function, site->file, site->line);
-    else if (site) /* no statement: go_after_func */
-        snprintf(text, FATAL_TEXT, "; created by %s", site->function);
-    return text;
-}
-
 _Noreturn void fatal_stack_overflow(struct g *gp)
 {
-    char who[FATAL_TEXT], origin[FATAL_TEXT];
     if (load_relaxed(&gp->flags) & G_MAIN)
         fatal("stack overflow: goroutine 1 has used up the stack of the process (ulimit -s sets another size)");
-    fatal("stack overflow: %s has used up its %zu bytes of stack%s (go_options.stack_size sets another size)", fatal_who(gp, who),
-          gp->run.stack ? stack_class_size(gp->run.stack->class) : 0, fatal_origin(gp, origin));
+    fatal("stack overflow: " FATAL_WHO " has used up its %zu bytes of stack" FATAL_ORIGIN " (go_options.stack_size sets another size)",
+          FATAL_WHO_OF(gp), gp->run.stack ? stack_class_size(gp->run.stack->class) : 0, FATAL_ORIGIN_OF(gp->site));
 }
 
 _Noreturn void check_failed(const char *file, int line, const char *what)

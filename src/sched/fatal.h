@@ -17,10 +17,15 @@ cold _Noreturn void fatal_v(const char *format, va_list args);
 /* The same without a traceback: the frames here, or main's, cannot be walked. */
 cold _Noreturn void fatal_without_frames(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* `goroutine 7 "name"` and `; created by f at file:line`, which is empty for main, for a message. They return text. */
-#define FATAL_TEXT 300
-const char *fatal_who(const struct g *gp, char text[FATAL_TEXT]);
-const char *fatal_origin(const struct g *gp, char text[FATAL_TEXT]);
+/* For a message: `goroutine 7 "name"`, and `; created by f at file:line`, empty for main and without a place for go_after_func. Formats,
+ * for where they are needed there may be no stack left to put text on. */
+#define FATAL_WHO "goroutine %llu%s%s%s"
+#define FATAL_WHO_OF(gp) \
+    (unsigned long long)(gp)->id, (gp)->name ? " \"" : "", (gp)->name ? (gp)->name : "", (gp)->name ? "\"" : ""
+#define FATAL_ORIGIN "%s%s%s%s%s%.0u"
+#define FATAL_ORIGIN_OF(site) \
+    (site) ? "; created by " : "", (site) ? (site)->function : "", (site) && (site)->line ? " at " : "", \
+        (site) && (site)->line ? (site)->file : "", (site) && (site)->line ? ":" : "", (site) ? (site)->line : 0
 
 /* gp has used more stack than it has. */
 _Noreturn void fatal_stack_overflow(struct g *gp);

@@ -33,7 +33,7 @@ enum g_flags {
     G_CANARY = 1 << 3, /* its stack has a canary, not a guard: check it at each switch */
     G_UNTIDY = 1 << 4, /* it has used some of the third line of its G, to be zeroed when it ends: g_tidy */
     G_SYSTEM = 1 << 5, /* the library's own: not counted, not shown */
-    G_NOTED = 1 << 7,  /* the flight recorder knows where it was launched */
+    G_NOTED = 1 << 7,  /* the flight recorder has noted where it was launched */
     G_BLOCKING = 1 << 6, /* between go_block_enter and leave: m.blocking follows it to each M that runs it */
 };
 

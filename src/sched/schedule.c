@@ -414,13 +414,6 @@ GO_EXPORT noinline void go_yield(void)
 
 /* --- the scheduler proper, on g0 --- */
 
-static cold _Noreturn void fatal_no_stack(const struct g *gp)
-{
-    char who[FATAL_TEXT], origin[FATAL_TEXT];
-    fatal("out of memory: no stack of %zu bytes for the new %s%s", stack_class_size(gp->stack_class), fatal_who(gp, who),
-          fatal_origin(gp, origin));
-}
-
 /* From g0 to gp. Comes back when a goroutine leaves for g0. */
 static void run(struct m *mp, struct g *gp)
 {
@@ -429,7 +422,8 @@ static void run(struct m *mp, struct g *gp)
     if (load_relaxed(&gp->status) == G_NEW) {
         struct stack *s = stack_get(&pp->stacks, gp->stack_class);
         if (!s)
-            fatal_no_stack(gp);
+            fatal("out of memory: no stack of %zu bytes for the new " FATAL_WHO FATAL_ORIGIN, stack_class_size(gp->stack_class),
+                  FATAL_WHO_OF(gp), FATAL_ORIGIN_OF(gp->site));
         bump_owner(&pp->tick, 1);
         mp->cur = gp;
         mp->starting = s;

@@ -122,14 +122,12 @@ static void thread_ended(void *arg)
     struct m *mp = arg;
     struct g *gp = mp->cur;
     if (!(load_relaxed(&mp->attention) & ATTN_FOREIGN)) {
-        static const char text[] = "pthread_exit on a thread of goroutines: in %s%s (go_exit ends a goroutine, or main)";
-        char who[FATAL_TEXT], origin[FATAL_TEXT];
-        fatal_who(gp, who);
-        fatal_origin(gp, origin);
+        static const char text[] =
+            "pthread_exit on a thread of goroutines: in " FATAL_WHO FATAL_ORIGIN " (go_exit ends a goroutine, or main)";
         mp->on_g0 = true; /* the frames of g0 are gone: we are where they were */
         if (os_is_first_thread() && gp != &main_g)
-            fatal_without_frames(text, who, origin); /* we are where main's were */
-        fatal(text, who, origin);
+            fatal_without_frames(text, FATAL_WHO_OF(gp), FATAL_ORIGIN_OF(gp->site)); /* we are where main's were */
+        fatal(text, FATAL_WHO_OF(gp), FATAL_ORIGIN_OF(gp->site));
     }
     thread_watch_end(mp); /* a deferred function that calls go_exit begins this anew */
     goroutine_clean_up(gp);

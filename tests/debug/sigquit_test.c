@@ -3,7 +3,6 @@
 
 #include <pthread.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -77,23 +76,6 @@ CHILD(quits_on_another_thread)
     usleep(100000);
     pthread_kill(thread, SIGQUIT);
     go_sleep(1000 * GO_SECOND);
-}
-
-/* Several threads that want to end the process wait all. */
-static void *exits(void *arg)
-{
-    (void)arg;
-    exit(0);
-}
-
-CHILD(quits_beside_exits)
-{
-    pthread_t thread;
-    go_id();
-    raise(SIGQUIT);
-    for (int i = 0; i < 3; i++)
-        REQUIRE(pthread_create(&thread, NULL, exits, NULL) == 0);
-    exit(0);
 }
 
 /* The threads that run are asked where they are, which interrupts a call that is not restarted. */
@@ -210,7 +192,6 @@ TEST(who_is_interrupted_does_not_end_the_process)
         CHECK_EQ(r.status, 2);
         CHECK(!strstr(r.output, "paused"));
 #endif
-        CHECK_EQ(test_run_child("quits_beside_exits", NULL).status, 2);
         r = test_run_child("dies_beside_a_pause", NULL);
         CHECK_EQ(r.status, 2);
         CHECK_CONTAINS(r.output, "[sleep]:\n");

@@ -260,8 +260,11 @@ TEST(udp)
     int s = go_listen("udp", "127.0.0.1:0");
     REQUIRE(s >= 0);
     go_local_address(s, address, sizeof address);
-    int c = go_dial("udp", address);
+    int c = go_dial("udp", address), broadcasts = 0;
+    socklen_t size = sizeof broadcasts;
     REQUIRE(c >= 0);
+    CHECK_EQ(getsockopt(c, SOL_SOCKET, SO_BROADCAST, &broadcasts, &size), 0);
+    CHECK_EQ(broadcasts, 1);
     go_waitgroup_add(&done, 1);
     go(receive, s, buffer, sizeof buffer, &from, &got, &done);
     settle();

@@ -683,7 +683,7 @@ TEST(nothing_is_given_back_to_an_idle_p)
 
 /* Pairs that hand a value to each other, with work between that makes every fair pick a round. */
 static chan(int) handed[3][2];
-static int handed_over[3];
+static atomic_int handed_over[3];
 
 static void hands_on(int pair, int side)
 {

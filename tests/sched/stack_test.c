@@ -240,6 +240,41 @@ CHILD(overflow_by_exit)
     go_sem_acquire(&hold, 1); /* no timer: each is to go on to the next by the shortest way */
 }
 
+/* Beside others without a guard, which are no worse for the report. */
+static noinline void digs(int n)
+{
+    volatile char more[100];
+    more[0] = (char)n;
+    if (n > 0)
+        digs(n - 1);
+    else
+        go_yield(); /* a canary is looked at here */
+    more[1] = more[0];
+}
+
+static void dig_later(int n)
+{
+    go_sleep(10 * GO_MILLISECOND);
+    digs(n);
+    __asm__ volatile("");
+}
+
+static void neighbour(void)
+{
+    go_sem_acquire(&hold, 1);
+    __asm__ volatile("");
+}
+
+CHILD(overflow_beside_neighbours)
+{
+    for (int i = 0; i < 40; i++)
+        if (i == 20)
+            go_with(((go_options){ .name = "digger", .stack_size = 2048 }), dig_later, 14);
+        else
+            go_with(((go_options){ .name = "neighbour", .stack_size = 2048 }), neighbour);
+    go_sleep(GO_SECOND);
+}
+
 static void check_overflow(const char *child, const char *debug)
 {
     struct test_result r = test_run_child(child, debug, NULL);
@@ -265,6 +300,8 @@ TEST(overflow_with_each_guard)
     /* A canary is seen at the next switch. */
     check_overflow("overflow_default", "GODEBUG=guard=canary");
     check_overflow("overflow_32k", "GODEBUG=guard=canary");
+    check_overflow("overflow_beside_neighbours", "GODEBUG=");
+    CHECK_CONTAINS(test_run_child("overflow_beside_neighbours", NULL).output, "\"neighbour\"");
 }
 
 TEST(overflow_of_main)
