@@ -98,7 +98,8 @@ static int connect_once(struct op *op)
         go_yield();
         os_thread_yield();
     }
-    int r = (int)SYSCALL2(SYS_fcntl, op->fd, F_GETFL);
+    bool other = load_relaxed(&op->d->generation) != op->seen.generation; /* another file by now */
+    int r = other ? -EBADF : (int)SYSCALL2(SYS_fcntl, op->fd, F_GETFL);
     if (r >= 0) {
         long flags = r;
         if (!(flags & O_NONBLOCK))
@@ -110,6 +111,7 @@ static int connect_once(struct op *op)
             SYSCALL3(SYS_fcntl, op->fd, F_SETFL, flags);
     }
     op_leave_alone(op->d, us);
+    netpoll_pass_on_slow(op->d, POLL_READ); /* as in op_look_and_take, which may have found us inside */
     return r;
 }
 

@@ -19,8 +19,8 @@
 // over, of which the second began after the call.
 //
 // A signal has interrupted a thread, and before the handler has counted it, the last listener is gone: nobody would hear of it. So the
-// handler counts only what is heard, and otherwise sends the signal once more, to do what it did before; and go_signal_stop waits for those
-// that have seen that it is heard.
+// handler counts only what is heard, and otherwise sends the signal once more, to do what it did before; and the two passes begin when
+// no handler is between having seen that it is heard and having counted.
 #include <goroutine/go.h>
 #include <goroutine/io.h>
 #include <goroutine/signal.h>
@@ -37,6 +37,7 @@
 
 #define SIGNALS 65
 #define PAUSE (10 * GO_MILLISECOND)
+#define NOT_YET UINT64_MAX
 
 struct listener {
     struct listener *next; /* under lock */
@@ -44,7 +45,7 @@ struct listener {
     uint64_t number;       /* constant; in order of arrival; of one channel's all the same */
     uint64_t mask[2];      /* under lock */
     bool stopping;         /* under lock: gets what has come, and counts no more among `listeners` */
-    uint64_t passes;       /* under lock: at most until then what has come is waited for */
+    uint64_t passes;       /* under lock: at most until then what has come is waited for; NOT_YET: what is being counted, too */
 };
 
 static struct {
@@ -74,12 +75,18 @@ static bool listens(const struct listener *l, int signo)
 
 static bool is_ours(const struct sigaction *a);
 
-/* Nobody hears it any more: what it does now, unless the program itself has put our handler back. */
+/* No handler of the program's. quit_handler does nothing for itself. */
+static bool is_none(const struct sigaction *a)
+{
+    return a->sa_handler == SIG_DFL || a->sa_handler == SIG_IGN || a->sa_handler == quit_handler;
+}
+
+/* Nobody hears it any more: what it does now, if that is nobody's handler; for a handler of the program's may have called ours. */
 static void send_again(int signo)
 {
     struct sigaction now;
     int e = errno;
-    if (sigaction(signo, NULL, &now) == 0 && (!is_ours(&now) || atomic_load(&heard[signo])))
+    if (sigaction(signo, NULL, &now) == 0 && (is_ours(&now) ? atomic_load(&heard[signo]) : is_none(&now)))
         SYSCALL3(SYS_tgkill, SYSCALL0(SYS_getpid), SYSCALL0(SYS_gettid), signo);
     errno = e;
 }
@@ -239,10 +246,13 @@ static void install_locked(int signo)
     if (is_ours(&now))
         return; /* the program has put it back, when nobody listened, as what it had found there */
     before[signo] = now;
-    bool none = now.sa_handler == SIG_DFL || now.sa_handler == SIG_IGN || now.sa_handler == quit_handler; /* in the same place: both */
+    bool none = is_none(&now);
     uintptr_t handler = now.sa_flags & SA_SIGINFO ? (uintptr_t)now.sa_sigaction | WITH_INFO : (uintptr_t)now.sa_handler;
     store_release(&handler_before[signo], none ? 0 : handler); /* pairs with the acquire in on_signal */
-    action.sa_mask = now.sa_mask;
+    if (none)
+        sigfillset(&action.sa_mask); /* other handlers may jump out of ours */
+    else
+        action.sa_mask = now.sa_mask;
     action.sa_flags |= now.sa_flags & (SA_NOCLDSTOP | SA_NOCLDWAIT);
     sigaction(signo, &action, NULL);
 }
@@ -358,14 +368,19 @@ static void stop_listening(void *arg)
             uninstall_locked(signo);
     if (l) {
         l->stopping = true;
-        l->passes = table.passes + 2;
+        l->passes = NOT_YET;
     }
     lock_release(&table.lock);
     change->error = l ? 0 : -ENOENT;
 }
 
-static bool waits_locked(const struct listener *l)
+static bool waits_locked(struct listener *l)
 {
+    if (l->passes == NOT_YET) {
+        if (atomic_load(&counting) > 0)
+            return true;
+        l->passes = table.passes + 2;
+    }
     bool waits = table.passing;
     for (int signo = 1; signo < SIGNALS; signo++)
         waits |= listens(l, signo) && load_relaxed(&pending[signo]);
@@ -436,8 +451,6 @@ GO_EXPORT int go_signal_stop(go_chan(int) c)
     if (!c)
         return -ENOENT;
     apply(stop_listening, &change);
-    while (atomic_load(&counting) > 0)
-        os_thread_yield();
     while (apply(finish_listening, &change), change.waits) {
         go_yield();
         os_thread_yield(); /* who delivers may be on another thread, and want this processor, or the channel's owner, which we may be */

@@ -554,39 +554,32 @@ TEST(connect_again_after_a_refusal)
     }
 }
 
-static void connects_often(int s, const struct sockaddr_in *a, go_waitgroup *done)
-{
-    for (int i = 0; i < 200; i++) {
-        int r = go_connect(s, (const struct sockaddr *)a, sizeof *a);
-        CHECK(r == 0 || r == -EISCONN || r == -ECONNREFUSED || r == -ECONNABORTED);
-    }
-    go_waitgroup_done(done);
-}
-
-/* Several at once on a socket in blocking mode, which stays so. */
-TEST(connects_that_meet)
-{
-    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    socklen_t size = sizeof a;
-    int l = socket(AF_INET, SOCK_STREAM, 0), s = socket(AF_INET, SOCK_STREAM, 0);
-    REQUIRE(bind(l, (struct sockaddr *)&a, size) == 0 && getsockname(l, (struct sockaddr *)&a, &size) == 0);
-    go_waitgroup done = { 0 };
-    for (int listens = 0; listens < 2; listens++) {
-        go_waitgroup_add(&done, 4);
-        for (int i = 0; i < 4; i++)
-            go(connects_often, s, &a, &done);
-        go_waitgroup_wait(&done);
-        CHECK_EQ(fcntl(s, F_GETFL) & O_NONBLOCK, 0);
-        REQUIRE(listen(l, 5) == 0);
-    }
-    go_close(s);
-    go_close(l);
-}
-
 static void connects(int s, const struct sockaddr_un *a, int *result, go_waitgroup *done)
 {
     *result = go_connect(s, (const struct sockaddr *)a, sizeof *a);
     go_waitgroup_done(done);
+}
+
+/* Many at once on a socket in blocking mode, which stays so: none of them blocks its thread until there is room. */
+TEST(connects_that_meet)
+{
+    enum { MANY = 100 };
+    int l = socket(AF_UNIX, SOCK_STREAM, 0), first = socket(AF_UNIX, SOCK_STREAM, 0), s = socket(AF_UNIX, SOCK_STREAM, 0);
+    int result[MANY];
+    struct sockaddr_un a = { .sun_family = AF_UNIX };
+    go_waitgroup done = { 0 };
+    snprintf(a.sun_path + 1, sizeof a.sun_path - 1, "goroutine-meet-%d", (int)getpid());
+    REQUIRE(bind(l, (struct sockaddr *)&a, sizeof a) == 0 && listen(l, 0) == 0);
+    REQUIRE(connect(first, (struct sockaddr *)&a, sizeof a) == 0); /* the queue is full */
+    CHECK_EQ(go_fd_deadline(s, 0, go_now() + 300 * GO_MILLISECOND), 0);
+    go_waitgroup_add(&done, MANY);
+    for (int i = 0; i < MANY; i++)
+        go(connects, s, &a, &result[i], &done);
+    go_waitgroup_wait(&done);
+    for (int i = 0; i < MANY; i++)
+        CHECK_EQ(result[i], -ETIMEDOUT);
+    CHECK_EQ(fcntl(s, F_GETFL) & O_NONBLOCK, 0);
+    go_close(s), go_close(first), go_close(l);
 }
 
 /* Who waits for a Unix socket's listener to catch up does not connect what has the number next. */

@@ -359,6 +359,7 @@ static void stops(chan(int) c, go_waitgroup *done)
 
 CHILD(signal_beside_a_stop)
 {
+    signal(SIGINT, SIG_DFL); /* not as who runs us in the background may have set it */
     for (int i = 0; i < 100; i++) {
         chan(int) c = chan_make(int, 1);
         go_waitgroup done = { 0 };
@@ -382,6 +383,31 @@ TEST(no_signal_is_lost_beside_a_stop)
         if (r.status != 0)
             CHECK_EQ(r.status, 128 + SIGINT);
     }
+}
+
+static struct sigaction behind;
+static atomic_int in_front;
+
+static void calls_the_one_behind(int signo)
+{
+    atomic_fetch_add(&in_front, 1);
+    behind.sa_sigaction(signo, NULL, NULL);
+}
+
+/* A handler of the program's that has been put in front of the library's goes on when nobody listens any more. */
+TEST(a_handler_in_front)
+{
+    chan(int) c = chan_make(int, 1);
+    CHECK_EQ(go_signal_notify(c, SIGUSR2, 0), 0);
+    CHECK_EQ(sigaction(SIGUSR2, NULL, &behind), 0);
+    signal(SIGUSR2, calls_the_one_behind);
+    raise(SIGUSR2);
+    CHECK_EQ(chan_recv(c, NULL), 1);
+    CHECK_EQ(go_signal_stop(c), 0);
+    raise(SIGUSR2);
+    CHECK_EQ(atomic_load(&in_front), 2);
+    signal(SIGUSR2, SIG_DFL);
+    chan_unref(c);
 }
 
 /* The program's handler changes while the library's runs on other threads. */
