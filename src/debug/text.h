@@ -35,7 +35,7 @@ void out_escaped(struct out *o, const char *text);
 
 struct go_site;
 
-/* `f at file:line`, or `f` for what is no statement (go_after_func); the file by `text`, out_str or out_escaped. */
+/* `f at file:line`, or `f` for what is no statement (go_after_func); the words by `text`, out_str or out_escaped. */
 void out_site(struct out *o, const struct go_site *site, void (*text)(struct out *, const char *));
 
 /* --- memory --- */
