@@ -17,6 +17,7 @@
 
 /* These define words like noinline, so they come last. */
 #include "os/vm.h"
+#include "sched/sched.h"
 #include "sched/stack.h"
 
 #if HAVE_ASAN || HAVE_TSAN
@@ -241,21 +242,21 @@ CHILD(overflow_by_exit)
 }
 
 /* Beside others without a guard, which are no worse for the report. */
-static noinline void digs(int n)
+static noinline void digs(uintptr_t end)
 {
-    volatile char more[100];
-    more[0] = (char)n;
-    if (n > 0)
-        digs(n - 1);
+    volatile char more[32];
+    more[0] = 1;
+    if ((uintptr_t)__builtin_frame_address(0) > end + 120)
+        digs(end);
     else
         go_yield(); /* a canary is looked at here */
     more[1] = more[0];
 }
 
-static void dig_later(int n)
+static void dig_later(void)
 {
     go_sleep(10 * GO_MILLISECOND);
-    digs(n);
+    digs((uintptr_t)m_self()->cur->run.stack->lo);
     __asm__ volatile("");
 }
 
@@ -269,7 +270,7 @@ CHILD(overflow_beside_neighbours)
 {
     for (int i = 0; i < 40; i++)
         if (i == 20)
-            go_with(((go_options){ .name = "digger", .stack_size = 2048 }), dig_later, 14);
+            go_with(((go_options){ .name = "digger", .stack_size = 2048 }), dig_later);
         else
             go_with(((go_options){ .name = "neighbour", .stack_size = 2048 }), neighbour);
     go_sleep(GO_SECOND);
