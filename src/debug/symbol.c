@@ -21,6 +21,7 @@
 #define OPEN_FLAGS 02000000 /* O_RDONLY | O_CLOEXEC */
 #define AT_CWD (-100)
 #define ARENA (256u << 20) /* address space only */
+#define INNER "goroutine." /* before names in the archive: tools/inner-names */
 
 /* --- files --- */
 
@@ -320,6 +321,8 @@ static void look_up_functions(struct symbols *s, struct module *m, const char *i
                 /* Of several names the public one, which does not begin with an underscore. */
                 if (q->function && name[0] == '_')
                     continue;
+                if (!strncmp(name, INNER, sizeof INNER - 1))
+                    name += sizeof INNER - 1;
                 q->function = name;
                 q->function_length = (uint32_t)strcspn(name, ".@"); /* worker.constprop.0 */
                 if (q->function_length == 0)

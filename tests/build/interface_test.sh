@@ -20,13 +20,13 @@ sed -nE 's/^[[:space:]]*#[[:space:]]*define ((go_)?case_[a-z0-9_]+) .*/\1/p' "$r
 
 empty "the map is sorted" diff <(sort "$work/map.unsorted") "$work/map.unsorted"
 empty "the map has what the library has" diff "$work/map" "$work/library"
-# The archive has no map, and hidden symbols collide with a program's as well as others do: all but go_* are local.
+# The archive has no map, and hidden symbols collide with a program's as well as others do: their names are none in C, or the library's own.
 global() { # [VISIBILITY]
     readelf -sW "$build/libgoroutine.a" | awk -v "v=${1-}" '$5 != "LOCAL" && (!v || $6 == v) && $7 ~ /^[0-9]+$/ { print $8 }' | sort -u
 }
 empty "the archive lets out what the map does" diff "$work/map" <(global DEFAULT)
 global >"$work/global"
-empty "nothing else of the archive can collide with a program's names" grep -v '^go_' "$work/global"
+empty "nothing else of the archive can collide with a program's names" grep -vE '^(go_|goroutine_|goroutine\.|arch_)' "$work/global"
 cat >"$work/user.c" <<'END'
 #include <goroutine.h>
 #include <stdio.h>

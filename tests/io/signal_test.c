@@ -378,6 +378,8 @@ TEST(no_signal_is_lost_beside_a_stop)
 #if HAVE_TSAN
     SKIP("TSan delivers late, and drops what nobody handles by then");
 #endif
+    if (test_emulated())
+        SKIP("qemu calls the handler of before, or none, at address 0");
     for (int i = 0; i < 60; i++) {
         struct test_result r = test_run_child("signal_beside_a_stop", NULL);
         if (r.status != 0)
