@@ -266,7 +266,7 @@ static bool read_memory(void *to, const void *from, size_t size)
 static const char *read_text(struct trace *t, const char *from)
 {
     enum { PIECE = 64 };
-    char *text = arena_get(&t->arena, 8 * PIECE);
+    char *text = from ? arena_get(&t->arena, 8 * PIECE) : NULL; /* NULL: something else is where the statement was */
     size_t used = 0;
     while (text && used < 7 * PIECE) {
         size_t size = PIECE - (uintptr_t)(from + used) % PIECE;
