@@ -76,7 +76,7 @@ class Goroutine:
     }
 
     def __init__(self, library, g):
-        self.library = library
+        self.lib = library
         self.g = g
         self.id = int(g["id"])
         self.status = library.statuses[plain(g["status"])]
@@ -85,7 +85,7 @@ class Goroutine:
     def state(self):
         if self.status != "G_WAITING":
             return self.statuses[self.status]
-        return self.library.reason(int(self.g["wait_reason"]))
+        return self.lib.reason(int(self.g["wait_reason"]))
 
     def origin(self):
         site = self.g["site"]
@@ -100,7 +100,7 @@ class Goroutine:
 
     def thread(self):
         """The gdb thread that runs it, or None."""
-        m = self.library.sched["all_ms"]
+        m = self.lib.sched["all_ms"]
         while int(m):
             if int(m["cur"]) == int(self.g.address):
                 tid = int(m["tid"])
