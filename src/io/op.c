@@ -2,7 +2,8 @@
 // What operations have in common beside their loop (op.h): the end of a wait, looking first, SIGPIPE.
 //
 // Invariants
-//   - Of this process one goroutine at a time is between the look and the call that takes (`busy` of the descriptor).
+//   - Of this process one goroutine at a time is between the look and the call that takes, or between changing a socket's mode for its
+//     connect and restoring it (`busy` of the descriptor).
 //   - Whoever was refused because another was at it is woken when that one is done.
 //   - SIGPIPE is held back on the thread between sigpipe_hold and sigpipe_release, and pending afterwards only if it was before.
 //

@@ -440,7 +440,17 @@ TEST(any_address_and_a_service)
     SKIP("no service of a free port is known here");
 }
 
-/* A network of its own, where there are two ports for who dials; its status is 77 where that cannot be. */
+/* A child with a network of its own; its status is 77 where that cannot be. */
+static void run_in_a_network(const char *child)
+{
+    struct test_result r = test_run_child(child, NULL);
+    if (r.status == 77)
+        SKIP("no network of its own");
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "");
+}
+
+/* Where there are two ports for who dials. */
 CHILD(two_ports)
 {
     struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
@@ -493,21 +503,13 @@ CHILD(ipv6_switched_off)
 
 TEST(everywhere_without_ipv6)
 {
-    struct test_result r = test_run_child("ipv6_switched_off", NULL);
-    if (r.status == 77)
-        SKIP("no network of its own");
-    CHECK_EQ(r.status, 0);
-    CHECK_STR(r.output, "");
+    run_in_a_network("ipv6_switched_off");
 }
 
 /* Neither is a socket connected to itself, nor does an address lose its zone on the way to text and back. */
 TEST(in_a_small_network)
 {
-    struct test_result r = test_run_child("two_ports", NULL);
-    if (r.status == 77)
-        SKIP("no network of its own");
-    CHECK_EQ(r.status, 0);
-    CHECK_STR(r.output, "");
+    run_in_a_network("two_ports");
 }
 
 /* localhost has two addresses or one; somebody listens on one of them only. */
