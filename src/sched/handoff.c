@@ -6,7 +6,7 @@
 // sysmon takes the P of an M whose goroutine has computed for long while others wait, or sits in a blocking call
 // (go_block_enter), and hands it to another M. Nothing is done to the first M: its goroutine goes on as the
 // code of an ordinary thread. At its next call into the library it finds ATTN_DETACHED, and either takes an
-// idle P or puts its goroutine on the global queue and goes to sleep itself.
+// idle P or puts its goroutine on the global queue, in the hogs' part of it if it has computed, and goes to sleep itself.
 //
 // The nasty race: the M enters a section just as its P is taken. p_seize has decided it: if the
 // M was first, its section is waited for and the P taken after it, or not at all; if it was second, it waits
@@ -47,7 +47,7 @@ void p_unseize(struct p *vp)
         and_release(&vm->attention, ~(uint32_t)ATTN_SEIZED);
 }
 
-void p_take_away(struct p *pp)
+void p_take_away(struct p *pp, bool hog)
 {
     struct m *vm = load_relaxed(&pp->m);
     if (!vm)
@@ -56,6 +56,8 @@ void p_take_away(struct p *pp)
     if (unlikely(load_relaxed(&debug_hooks)))
         hook_taken(pp);
     vm->p = NULL;
+    turn_forget(pp);
+    vm->hog = hog;
     store_relaxed(&pp->m, NULL);
     or_seq(&vm->attention, ATTN_DETACHED);
     and_release(&vm->attention, ~(uint32_t)ATTN_SEIZED);
@@ -84,7 +86,10 @@ static void regain(struct m *mp)
     struct p *pp = p_idle_pop_locked();
     if (!pp) {
         store_relaxed(&gp->status, G_RUNNABLE);
-        global_push_locked(gp);
+        if (mp->hog)
+            global_push_hog_locked(gp);
+        else
+            global_push_locked(gp);
     }
     lock_release(&sched.lock);
     if (!pp) {
@@ -176,6 +181,7 @@ void p_idle_push_locked(struct p *pp)
     check(!pp->idle && runq_length(pp) == 0 && !load_relaxed(&pp->runnext));
     check(!load_relaxed(&pp->retired));
     pp->theft_by = NULL; /* or it would count as work that it was idle */
+    turn_forget(pp);     /* or as somebody's turn */
     pp->idle = true;
     pp->link = sched.idle_ps;
     sched.idle_ps = pp;

@@ -24,12 +24,14 @@ struct m {
     struct g *cur;              /* the goroutine it runs, NULL on g0; itself */
     struct p *p;                /* itself in a section; the one who detaches it */
     struct g *prev;             /* the goroutine it has just left, until the other side has seen it */
+    uint64_t last_id;           /* of who has left for g0 last; itself */
     struct g *picked;           /* picked but to be started or resumed from g0 */
     struct stack *starting;     /* the stack of the G that newproc_begin is about to see */
     void *starting_fiber;       /* and its fiber */
     void *g0_sp;                /* the scheduler's context while a goroutine runs */
     bool on_g0;                 /* runs on the system stack: scheduling, or system_stack_call */
     _Atomic bool blocking;      /* its goroutine is between go_block_enter and leave */
+    bool hog;                   /* its P was taken away because it computed; whoever takes it, read after ATTN_DETACHED */
     bool spinning;              /* counted in sched.spinning; itself */
     bool ends;                  /* its locked goroutine ended: the thread ends too; itself */
     struct g *locked_g;         /* runs this G only; itself */

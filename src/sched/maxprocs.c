@@ -41,6 +41,7 @@ void p_retire(struct p *pp)
     stack_cache_flush(&pp->stacks);
     g_cache_flush(pp);
     chan_cache_flush(pp);
+    turn_forget(pp);
     lock_take(&pp->lock); /* a thief may be at its ring, for it sees that nobody owns it */
     lock_take(&sched.lock);
     while ((gp = runq_pop_next(pp)) || (gp = runq_pop(pp)))
@@ -95,7 +96,7 @@ static void see_retired(struct p *pp)
         if (!taken) {
             lock_take(&pp->lock);
             if (load_relaxed(&pp->m) && p_seize(pp)) {
-                p_take_away(pp);
+                p_take_away(pp, false);
                 taken = true;
             }
             lock_release(&pp->lock);

@@ -21,7 +21,7 @@ struct p {
     /* The run queue. */
     _Atomic uint32_t head, tail;        /* owner */
     _Atomic(struct g *) runnext;        /* owner */
-    uint32_t until_fair;                /* owner: picks left until the fair one; see pick_by_g0 */
+    _Atomic uint32_t until_fair;        /* owner: picks left until the fair one; see pick_by_g0. sysmon may make it 1, which may be lost */
     _Atomic uint64_t tick;              /* owner: counts switches; sysmon and thieves compare */
     struct g *gfree;                    /* owner: free Gs, hot first */
     uint32_t gfree_count;               /* owner */
@@ -30,6 +30,12 @@ struct p {
     _Atomic uint64_t launched, ended;   /* owner, read by g_count */
     int64_t round_when;                 /* owner: when the last round of "Newest first" in schedule.c ended */
     uint32_t round_global, round_ring;  /* owner: picks left in it */
+    bool turn_of_hog;                   /* owner: the present turn of "Time" in schedule.c began with one */
+    uint32_t turn_head, turn_tail;      /* owner: head and tail when it began */
+    _Atomic uint64_t turn_tick;         /* owner, read by sysmon: and tick, also if nobody looked */
+    uint64_t turn_id;                   /* owner: the goroutine with which it began */
+    int64_t turn_from;                  /* owner: when it began; 0 if nobody looked */
+    int64_t hog_due;                    /* owner: no hog before, if there is anything else */
     _Atomic bool poll;                  /* sysmon: look at timers at the next pick */
     struct timer_queue timers;          /* owner */
     struct stack_cache stacks;          /* owner */
@@ -67,6 +73,8 @@ struct p {
     bool seen_waiting; /* the ring was not empty */
     int64_t seen_when; /* 0: it was idle */
     int64_t seen_waking; /* when wake_skip was last 0 */
+    uint64_t seen_turn_tick; /* "Time" in schedule.c: which turn it was, and when that was seen first */
+    int64_t seen_turn_when;
 
     struct g *ring[RUNQ_SIZE] __attribute__((aligned(CACHE_LINE))); /* owner */
 } __attribute__((aligned(CACHE_LINE)));

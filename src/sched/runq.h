@@ -48,7 +48,7 @@ static always_inline void runq_push(struct p *pp, struct g *gp)
  */
 static inline void runq_put_back(struct p *pp, struct g *gp)
 {
-    if (load_relaxed(&gp->status) == G_NEW && pp->until_fair > 0) {
+    if (load_relaxed(&gp->status) == G_NEW && load_relaxed(&pp->until_fair) > 0) {
         runq_push(pp, gp);
         return;
     }

@@ -45,6 +45,7 @@ struct sched {
     struct g_queue global;  /* under lock: those made ready */
     struct g_queue unbegun; /* under lock, the global queue's second part, to be taken after the first: those that have not begun and
                                were too many for a ring ("Newest first" in schedule.c), and who has yielded to them */
+    struct g_queue hogs;    /* under lock, its last part: those that have had much time; "Time" in schedule.c */
 
     struct p *idle_ps;            /* under lock */
     _Atomic uint32_t idle_p_count; /* written under lock */
@@ -189,10 +190,26 @@ void global_submit(struct g *gp);
 void global_push_locked(struct g *gp);
 void global_append_locked(const struct g_list *list);
 
+/* The same for one that has computed for long. */
+void global_push_hog_locked(struct g *gp);
+
+/* So long a turn of a pair's lasts at least if it is a hog; "Time" in schedule.c. sysmon's looks come twice in a slice. */
+#define TURN_LEAST (options.slice * 3 / 4)
+
+/* A goroutine of pp's has had so long at a stretch: the others are to have their share before a hog has pp again. Owner. */
+void hog_charge(struct p *pp, int64_t now, int64_t had);
+
 /* How many wait on the global queue. */
 static inline uint32_t global_size(void)
 {
-    return load_relaxed(&sched.global.length) + load_relaxed(&sched.unbegun.length);
+    return load_relaxed(&sched.global.length) + load_relaxed(&sched.unbegun.length) + load_relaxed(&sched.hogs.length);
+}
+
+/* Whoever has had pp until now, that is over, and not to be counted as the next one's. Owner. */
+static inline void turn_forget(struct p *pp)
+{
+    pp->turn_from = 0;
+    pp->turn_of_hog = false;
 }
 
 /* --- steal.c --- */
@@ -231,8 +248,8 @@ static inline bool p_in_section(const struct p *pp)
     const struct m *mp = load_acquire(&pp->m); /* pairs with the release in p_attach: mp may be new. Its memory stays an M's */
     return mp && load_relaxed(&mp->in) != 0;
 }
-/* Takes the P away from pp->m, which the caller has seized: the caller becomes the one to hand it on. */
-void p_take_away(struct p *pp);
+/* Takes the P away from pp->m, which the caller has seized: the caller becomes the one to hand it on. From a hog, or for another reason. */
+void p_take_away(struct p *pp, bool hog);
 /* Gives a P that nobody has to an M, or makes it idle. May make a thread: on a system stack. */
 void p_hand_off(struct p *pp);
 /* Runs pp on an idle or a new M; false when there is no thread to be had. On any stack. */

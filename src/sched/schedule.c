@@ -23,6 +23,22 @@
 // Go: no pattern of a program stays in step with it) is a fair one: made on g0, which looks at the
 // timers, takes from the global queue first and from the ring before runnext.
 //
+// "Time"
+//
+// Picks are counted, not timed. That is even-handed as long as picks last about as long. But who computes until his P is taken
+// has had 10 ms for one pick; and of two pairs that hand values to each other, one that computes for a millisecond each time would
+// have a thousand times as much of the P as the other. The time of each pick would be the fair measure, and the clock
+// costs two switches. So time is looked at only where somebody may have had much of it while others waited: at a fair
+// pick, of the turn that ends there, which is the picks since the last one. sysmon ends one that has gone on for a slice.
+//
+// Two are hogs, and go to a queue of their own: he from whom a P was taken, and the next of a pair that has had all of a turn of a
+// fiftieth of a slice or more. (It is a pair's, or a chain's, if nobody was taken from the ring, nobody but one went there, and
+// he with whom the turn began is he who has just run, or is next. Not if it was one or two picks: who has merely been woken by
+// one that computed has had no time.) Of a pair that is a hog the turn goes on for about a slice, as that of one who computes. Hogs
+// wait until the others have had their share, or have nothing to do. The share is the time the last hog had, times as many as the
+// others are, over as many hogs as there are, but no more than a slice: where many poll and one computes, he shall not wait for
+// each of them. And a hog is due when somebody yields: perhaps it is the hog that he waits for.
+//
 // "Newest first"
 //
 // Of goroutines that have not begun yet the newest runs first; those that have been made ready run in their order.
@@ -108,6 +124,8 @@
 #define POLL_BEHIND_EVERY 2000000 /* ns */
 #define ROUND_EVERY 10000000 /* ns; see "Newest first" */
 #define ROUND_MOST 64
+#define HOG_TURN (options.slice / 50) /* ns; "Time" */
+#define PAIR_PICKS 3
 
 struct sched sched = { .lock = LOCK_INIT(RANK_SCHED) };
 uint32_t runq_limit = RUNQ_SIZE;
@@ -153,6 +171,17 @@ void global_append_locked(const struct g_list *list)
     queue_append_locked(&sched.global, list);
 }
 
+void global_push_hog_locked(struct g *gp)
+{
+    queue_push_locked(&sched.hogs, gp);
+}
+
+/* Without hogs. */
+static uint32_t global_others(void)
+{
+    return load_relaxed(&sched.global.length) + load_relaxed(&sched.unbegun.length);
+}
+
 static struct g *queue_pop_locked(struct g_queue *q)
 {
     struct g *gp = load_relaxed(&q->head);
@@ -190,7 +219,7 @@ static uint32_t queue_take_locked(struct g_queue *q, struct p *pp, uint32_t n, s
 /* The first of its two parts, or of the second if there is any. */
 static struct g *global_take_one(bool unbegun)
 {
-    if (global_size() == 0)
+    if (global_others() == 0)
         return NULL;
     lock_take(&sched.lock);
     struct g *gp = queue_pop_locked(unbegun ? &sched.unbegun : &sched.global);
@@ -226,11 +255,11 @@ void global_submit(struct g *gp)
 /* A fair share of the global queue for pp's ring; returns the first, NULL if there is none. */
 static struct g *global_take(struct p *pp, uint32_t most)
 {
-    if (global_size() == 0)
+    if (global_others() == 0)
         return NULL;
     struct g *first = NULL;
     lock_take(&sched.lock);
-    uint32_t n = global_size() / load_relaxed(&sched.procs) + 1;
+    uint32_t n = global_others() / load_relaxed(&sched.procs) + 1;
     uint32_t room = runq_limit - runq_length(pp);
     if (n > most)
         n = most;
@@ -361,10 +390,15 @@ _Noreturn void park_for_ever(struct m *mp, struct g *gp)
 }
 
 /* Behind those that wait in the global queue, or the ring's next would be gp again, sixty times; and behind runnext, for a fair pick
- * takes from the ring first. */
+ * takes from the ring first. A hog is due. */
 static noinline void yield_to_others(struct p *pp, struct g *gp)
 {
-    if (global_size() == 0) {
+    if (load_relaxed(&sched.hogs.length) > 0) {
+        store_relaxed(&pp->until_fair, 0);
+        pp->hog_due = 0;
+        turn_forget(pp);
+    }
+    if (global_others() == 0) {
         struct g *next = runq_pop_next(pp);
         if (next)
             runq_push(pp, next);
@@ -399,7 +433,7 @@ GO_EXPORT noinline void go_yield(void)
         switch_to(mp, pp, gp, next);
         mp = m_self();
         switch_done(mp);
-    } else if (pp->until_fair == 0 || global_size() > 0 ||
+    } else if (load_relaxed(&pp->until_fair) == 0 || global_size() > 0 ||
                load_relaxed(&pp->timers.next) != TIME_NEVER) {
         store_relaxed(&gp->status, G_RUNNABLE);
         yield_to_others(pp, gp);
@@ -442,6 +476,7 @@ static void run(struct m *mp, struct g *gp)
     }
     fiber_here(mp->fake_stack);
     check(mp == m_self() && mp->on_g0 && !mp->cur);
+    mp->last_id = mp->prev ? mp->prev->id : 0;
     switch_done(mp);
 }
 
@@ -621,7 +656,7 @@ static bool in_round(const struct p *pp)
 /* A round of "Newest first" begins: so many of the global queue, and all of the ring. */
 static void round_begin(struct p *pp)
 {
-    uint32_t share = global_size() / load_relaxed(&sched.procs) + 1;
+    uint32_t share = global_others() / load_relaxed(&sched.procs) + 1;
     struct g *next = runq_pop_next(pp);
     if (next) {
         runq_push(pp, next);
@@ -644,16 +679,73 @@ static struct g *round_pick(struct p *pp)
         pp->round_ring = gp ? pp->round_ring - 1 : 0;
     }
     if (in_round(pp))
-        pp->until_fair = 0; /* the next pick is one of these, too */
+        store_relaxed(&pp->until_fair, 0); /* the next pick is one of these, too */
     else
         pp->round_when = load_relaxed(&sched.coarse_now); /* however long it took, others come between it and the next */
     return gp;
 }
 
-/* See "Fairness" and "Newest first". */
+void hog_charge(struct p *pp, int64_t now, int64_t had)
+{
+    int64_t others = runq_length(pp) + (load_relaxed(&pp->runnext) ? 1 : 0) + global_others() / load_relaxed(&sched.procs);
+    int64_t hogs = load_relaxed(&sched.hogs.length) + 1; /* with this one, who is not there yet */
+    int64_t share = had * (others ? others : 1) / hogs;
+    pp->hog_due = now + (share < options.slice ? share : options.slice);
+}
+
+/* A hog, if there is one, for whom a turn begins. */
+static struct g *hog_take(struct p *pp)
+{
+    if (load_relaxed(&sched.hogs.length) == 0)
+        return NULL;
+    lock_take(&sched.lock);
+    struct g *gp = queue_pop_locked(&sched.hogs);
+    lock_release(&sched.lock);
+    if (gp) {
+        pp->turn_from = os_now();
+        pp->turn_of_hog = true;
+    }
+    return gp;
+}
+
+/* A fair pick comes, if the turn ends here, and that is true: who has had it? Before anything else is made ready. */
+static bool turn_ends(struct m *mp, struct p *pp)
+{
+    struct g *next = load_relaxed(&pp->runnext);
+    if (!(next && runq_length(pp) > 0) && !pp->turn_of_hog && load_relaxed(&sched.hogs.length) == 0) {
+        turn_forget(pp);
+        return true;
+    }
+    int64_t now = os_now(), had = pp->turn_from ? now - pp->turn_from : 0;
+    /* The first of a pair may have driven another one from runnext to the ring. */
+    bool pair = next && (next->id == pp->turn_id || mp->last_id == pp->turn_id) && load_relaxed(&pp->head) == pp->turn_head &&
+                load_relaxed(&pp->tail) - pp->turn_tail <= 1 &&
+                load_relaxed(&pp->tick) - load_relaxed(&pp->turn_tick) >= PAIR_PICKS;
+    if (pair && pp->turn_of_hog && had < TURN_LEAST)
+        return false;
+    bool next_is_hog = pair && had >= HOG_TURN && load_relaxed(&sched.idle_p_count) == 0;
+    bool other_is_due = load_relaxed(&sched.hogs.length) > 0 && now >= pp->hog_due;
+    if (had > 0 && (pp->turn_of_hog || (next_is_hog && !other_is_due)))
+        hog_charge(pp, now, had);
+    pp->turn_from = now;
+    pp->turn_of_hog = false;
+    if (!next_is_hog)
+        return true;
+    runq_pop_next(pp);
+    lock_take(&sched.lock);
+    global_push_hog_locked(next);
+    lock_release(&sched.lock);
+    if (load_relaxed(&sched.idle_p_count) > 0)
+        wake_spinning(NULL); /* by now */
+    return true;
+}
+
+/* See "Fairness", "Time", and "Newest first". */
 static struct g *fair_pick(struct p *pp)
 {
     struct g *gp = NULL;
+    if (load_relaxed(&sched.hogs.length) > 0 && os_now() >= pp->hog_due && (gp = hog_take(pp)))
+        return gp;
     if (!in_round(pp) && load_relaxed(&sched.coarse_now) - pp->round_when >= ROUND_EVERY)
         round_begin(pp);
     if (in_round(pp))
@@ -703,14 +795,18 @@ static struct g *find_runnable(struct m *mp)
             continue;
         }
         store_relaxed(&pp->poll, false);
+        bool fair = load_relaxed(&pp->until_fair) == 0;
+        if (fair) {
+            store_relaxed(&pp->until_fair, options.fair_every);
+            fair = turn_ends(mp, pp);
+        }
         if (load_relaxed(&pp->timers.next) != TIME_NEVER) {
             int64_t now = os_now();
             if (now >= load_relaxed(&pp->timers.next))
                 mp->fired += timer_run_due(mp, pp, now);
         }
         struct g *gp = NULL;
-        if (pp->until_fair == 0) {
-            pp->until_fair = options.fair_every;
+        if (fair) {
             poll_now_and_then(mp);
             gp = fair_pick(pp);
         }
@@ -722,6 +818,7 @@ static struct g *find_runnable(struct m *mp)
             theft_begin(pp, mp->woken_by);
         if (!gp && netpoll_wanted() && !load_relaxed(&sched.poller) && netpoll_now(mp) > 0)
             gp = runq_pop(pp);
+        bool hog = !gp && (gp = hog_take(pp));
         uint32_t busy = load_relaxed(&sched.procs) - load_relaxed(&sched.idle_p_count);
         if (!gp && (mp->spinning || 2 * load_relaxed(&sched.spinning) < busy)) {
             if (!mp->spinning)
@@ -738,6 +835,12 @@ static struct g *find_runnable(struct m *mp)
         if (gp) {
             if (mp->spinning)
                 spinning_end(mp, true);
+            if (fair || hog) {
+                pp->turn_id = gp->id;
+                pp->turn_head = load_relaxed(&pp->head);
+                pp->turn_tail = load_relaxed(&pp->tail);
+                store_relaxed(&pp->turn_tick, load_relaxed(&pp->tick));
+            }
             return gp;
         }
         go_idle(mp);

@@ -20,9 +20,10 @@ void switch_to_g0(struct m *mp, struct g *gp);
 /* Whether it is time for g0 to look at what there is beside pp's run queue. */
 static always_inline bool pick_by_g0(struct p *pp)
 {
-    if (unlikely(pp->until_fair == 0))
+    uint32_t left = load_relaxed(&pp->until_fair);
+    if (unlikely(left == 0))
         return true;
-    pp->until_fair--;
+    store_relaxed(&pp->until_fair, left - 1);
     int64_t due = load_relaxed(&pp->timers.next);
     return unlikely(due != TIME_NEVER) &&
            (load_relaxed(&pp->poll) || (load_relaxed(&pp->tick) % TIMER_LOOK == 0 && os_now() >= due));
@@ -46,7 +47,8 @@ static always_inline void end_into_new(struct m *mp, struct g *gp)
 {
     struct p *pp = mp->p;
     struct stack *s = gp->run.stack;
-    if (HAVE_TSAN || HAVE_ASAN || unlikely(load_relaxed(&debug_hooks)) || unlikely(pp->until_fair == 0) ||
+    uint32_t left = load_relaxed(&pp->until_fair);
+    if (HAVE_TSAN || HAVE_ASAN || unlikely(load_relaxed(&debug_hooks)) || unlikely(left == 0) ||
         unlikely(pp->gfree_count >= G_CACHE_MOST - 1) || unlikely(load_relaxed(&gp->flags) & (G_LOCKED | G_CANARY | G_MAIN)))
         return;
     if (load_relaxed(&pp->timers.next) != TIME_NEVER &&
@@ -64,7 +66,7 @@ static always_inline void end_into_new(struct m *mp, struct g *gp)
     else
         store_relaxed(&pp->tail, tail);
     prefetch(pp->ring[(tail - 1) % RUNQ_SIZE], 2 * CACHE_LINE); /* probably the one after it */
-    pp->until_fair--;
+    store_relaxed(&pp->until_fair, left - 1);
     bump_owner(&pp->tick, 1);
     g_free_hot(pp, gp);
     mp->prev = NULL;

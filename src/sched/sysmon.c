@@ -79,7 +79,7 @@ static bool work_waits(struct p *pp, int64_t now)
            load_relaxed(&pp->timers.next) <= now || global_size() > 0;
 }
 
-static bool take_from(struct p *pp, struct m *seen)
+static bool take_from(struct p *pp, struct m *seen, bool hog, int64_t now)
 {
     bool taken = false;
     if (!lock_try(&pp->lock))
@@ -87,7 +87,9 @@ static bool take_from(struct p *pp, struct m *seen)
     if (load_relaxed(&pp->m) == seen && load_relaxed(&pp->tick) == pp->seen_tick &&
         p_seize(pp)) {
         if (load_relaxed(&pp->tick) == pp->seen_tick) {
-            p_take_away(pp);
+            if (hog)
+                hog_charge(pp, now, now - pp->seen_when);
+            p_take_away(pp, hog);
             taken = true;
         } else {
             p_unseize(pp);
@@ -106,6 +108,8 @@ static bool global_stuck(void)
     struct g *first = load_relaxed(&sched.global.head);
     if (!first)
         first = load_relaxed(&sched.unbegun.head);
+    if (!first)
+        first = load_relaxed(&sched.hogs.head);
     bool stuck = first && first == seen;
     seen = first;
     return stuck;
@@ -130,6 +134,18 @@ static void see_silence(struct p *pp, uint64_t tick, int64_t now)
         pp->seen_waking = now;
 }
 
+/* "Time" in schedule.c: a fair pick, if there has been none for about a slice while others wait, or hogs. */
+static void see_turn(struct p *pp, int64_t now)
+{
+    uint64_t turn = load_relaxed(&pp->turn_tick);
+    if (turn != pp->seen_turn_tick || (runq_length(pp) == 0 && load_relaxed(&sched.hogs.length) == 0)) {
+        pp->seen_turn_tick = turn;
+        pp->seen_turn_when = now;
+    } else if (now - pp->seen_turn_when >= TURN_LEAST) { /* it was there before it was seen */
+        store_relaxed(&pp->until_fair, 1); /* not the very next pick, which has perhaps been prepared: runq_put_back */
+    }
+}
+
 /* True if it had to act, or will have to at the next look. */
 static bool look_at(struct p *pp, int64_t now)
 {
@@ -143,6 +159,7 @@ static bool look_at(struct p *pp, int64_t now)
         return false;
     }
     see_silence(pp, tick, now);
+    see_turn(pp, now);
     /* A queue that is there at two looks is not about to be done with, however fast this P switches; but it may be that
      * thieves do not help ("Thefts that are worth nothing" in steal.c). */
     bool shy = now < load_relaxed(&pp->shy_until);
@@ -159,7 +176,7 @@ static bool look_at(struct p *pp, int64_t now)
     bool waits = work_waits(pp, now);
     bool slice_over = now - pp->seen_when >= options.slice;
     if (blocking && (waits || slice_over))
-        return take_from(pp, mp);
+        return take_from(pp, mp, false, now);
     if (!waits || (shy && now - pp->seen_when < SHY_MOST))
         return false;
     if (wake_spinning(NULL))
@@ -170,7 +187,7 @@ static bool look_at(struct p *pp, int64_t now)
         or_seq(&mp->attention, ATTN_YIELD);
         return false;
     }
-    return take_from(pp, mp);
+    return take_from(pp, mp, true, now);
 }
 
 /* It is due, and of the Ms that sleep none is about to wake for it. */

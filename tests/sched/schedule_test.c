@@ -726,6 +726,78 @@ TEST(pairs_that_work_have_the_same_share)
     go_maxprocs(before);
 }
 
+/* Go's TestPingPongHog: two pairs of which one does a thousand times as much between its messages. Both have their time. */
+static chan(bool) heavy_ball, light_ball;
+static atomic_long heavy_work, light_work, light_before;
+
+static void plays(chan(bool) ball, int size, atomic_long *work)
+{
+    bool value;
+    while (chan_recv(ball, &value) == 1) {
+        for (volatile int i = 0; i < size; i++)
+            ;
+        long did = atomic_fetch_add_explicit(work, size, memory_order_relaxed) + size;
+        if (did == 200l * size) /* it takes two turns of sixty to see who is who */
+            light_before = light_work;
+        if (did == 400l * size && work == &heavy_work)
+            atomic_store(&stop, 1);
+        if (atomic_load(&stop) || chan_send(ball, value) < 0)
+            break;
+    }
+    chan_close(heavy_ball);
+    chan_close(light_ball);
+    go_waitgroup_done(&running);
+}
+
+TEST(pairs_share_the_time)
+{
+    const int size = 1000000;
+    int before = go_maxprocs(1);
+    heavy_ball = chan_make(bool, 0), light_ball = chan_make(bool, 0);
+    go_waitgroup_add(&running, 4);
+    for (int i = 0; i < 2; i++) {
+        go(plays, heavy_ball, size, &heavy_work);
+        go(plays, light_ball, size / 1000, &light_work);
+    }
+    chan_send(heavy_ball, true);
+    chan_send(light_ball, true);
+    go_waitgroup_wait(&running);
+    CHECK(light_work - light_before > 200l * size / 100);
+    chan_unref(heavy_ball), chan_unref(light_ball);
+    atomic_store(&stop, 0);
+    go_maxprocs(before);
+}
+
+/* Who computes, and calls the library meanwhile, has its P taken and gets in line: not before the others at once. */
+static void talks_until_stopped(chan(int) c, bool sends, long *times)
+{
+    while (!atomic_load(&stop) && (sends ? chan_send(c, 1) == 0 : chan_recv(c, NULL) == 1))
+        ++*times;
+    chan_close(c);
+    go_waitgroup_done(&running);
+}
+
+TEST(a_hog_that_calls_shares_the_time)
+{
+    enum { SLICES = 20 };
+    int before = go_maxprocs(1);
+    long sent = 0, received = 0;
+    go_statistics s;
+    chan(int) c = chan_make(int, 0);
+    go_waitgroup_add(&running, 2);
+    go(talks_until_stopped, c, true, &sent);
+    go(talks_until_stopped, c, false, &received);
+    go_stats(&s);
+    for (uint64_t until = s.hand_offs + SLICES; s.hand_offs < until; go_stats(&s))
+        ;
+    atomic_store(&stop, 1);
+    go_waitgroup_wait(&running);
+    CHECK(received > (HAVE_TSAN ? 100 : 500) * SLICES); /* it was sixty */
+    chan_unref(c);
+    atomic_store(&stop, 0);
+    go_maxprocs(before);
+}
+
 static void *observes(void *arg)
 {
     (void)arg;
