@@ -12,7 +12,8 @@
 //
 // Rejected: a blocking call. It cannot be ended by a deadline or a scope, and each costs a thread.
 //
-// The way. O_NONBLOCK is set for the moment of the call. The socket is not connected yet, so hardly anybody shares it. Then
+// The way. O_NONBLOCK is set for the moment of the call, and taken back after it: by a descriptor of the library's own, for the number may
+// by then be another file's, whose flags they are not. The socket is not connected yet, so hardly anybody shares it. Then
 // writable means that it is decided, and the same call again tells how. (SO_ERROR would, too, but leaves a socket that was refused
 // in a state in which the next connect fails in any case.)
 //
@@ -89,27 +90,47 @@ struct connect {
     socklen_t size;
 };
 
+static bool is_another_file(const struct op *op)
+{
+    return load_relaxed(&op->d->generation) != op->seen.generation;
+}
+
+static int connect_by(int fd, const struct connect *c)
+{
+    int r;
+    do {
+        r = (int)SYSCALL3(SYS_connect, fd, c->address, c->size);
+    } while (r == -EINTR);
+    return r;
+}
+
+/* A socket with these flags, which block. */
+static int connect_blocking(struct op *op, long flags)
+{
+    int own = (int)SYSCALL3(SYS_fcntl, op->fd, F_DUPFD_CLOEXEC, 3), r = -EBADF;
+    int fd = own < 0 ? op->fd : own; /* no descriptor is left: then by the number, while it lasts */
+    if (!is_another_file(op)) {
+        SYSCALL3(SYS_fcntl, fd, F_SETFL, flags | O_NONBLOCK);
+        r = connect_by(fd, op->extra);
+        if (own >= 0 || !is_another_file(op))
+            SYSCALL3(SYS_fcntl, fd, F_SETFL, flags);
+    }
+    if (own >= 0)
+        SYSCALL1(SYS_close, own);
+    return r;
+}
+
 /* One at a time, or one would find the other's mode, and another restore the program's before this one's call. */
 static int connect_once(struct op *op)
 {
-    const struct connect *c = op->extra;
     uint32_t us;
     while (!(us = op_enter_alone(op->d))) {
         go_yield();
         os_thread_yield();
     }
-    bool other = load_relaxed(&op->d->generation) != op->seen.generation; /* another file by now */
-    int r = other ? -EBADF : (int)SYSCALL2(SYS_fcntl, op->fd, F_GETFL);
-    if (r >= 0) {
-        long flags = r;
-        if (!(flags & O_NONBLOCK))
-            SYSCALL3(SYS_fcntl, op->fd, F_SETFL, flags | O_NONBLOCK);
-        do {
-            r = (int)SYSCALL3(SYS_connect, op->fd, c->address, c->size);
-        } while (r == -EINTR);
-        if (!(flags & O_NONBLOCK))
-            SYSCALL3(SYS_fcntl, op->fd, F_SETFL, flags);
-    }
+    int r = is_another_file(op) ? -EBADF : (int)SYSCALL2(SYS_fcntl, op->fd, F_GETFL);
+    if (r >= 0)
+        r = r & O_NONBLOCK ? connect_by(op->fd, op->extra) : connect_blocking(op, r);
     op_leave_alone(op->d, us);
     netpoll_pass_on_slow(op->d, POLL_READ); /* as in op_look_and_take, which may have found us inside */
     return r;
@@ -132,7 +153,7 @@ static int pause_before_again(struct op *op, int64_t pause)
     if (left <= 0)
         return -ETIMEDOUT;
     int r = go_sleep(left < pause ? left : pause);
-    return r < 0 ? r : load_relaxed(&op->d->generation) != op->seen.generation ? -EBADF : 0;
+    return r < 0 ? r : is_another_file(op) ? -EBADF : 0;
 }
 
 GO_EXPORT int go_connect(int fd, const struct sockaddr *address, socklen_t size)

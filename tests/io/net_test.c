@@ -584,6 +584,55 @@ TEST(connects_that_meet)
     go_close(s), go_close(first), go_close(l);
 }
 
+/* Its mode is that of the file, whatever the number stands for by then. */
+static atomic_int mode_fd, mode_round, mode_reopened;
+
+static void *closes_and_opens(void *path)
+{
+    go_now(); /* the library knows this thread from here on */
+    for (int round = 1; round <= 1000; round++) {
+        while (atomic_load(&mode_round) < round)
+            sched_yield();
+        for (volatile int i = 0; i < round * 4; i++)
+            ;
+        go_close(atomic_load(&mode_fd));
+        atomic_store(&mode_reopened, open(path, O_WRONLY | O_APPEND));
+        atomic_store(&mode_fd, -1);
+    }
+    return NULL;
+}
+
+TEST(closed_during_a_connect)
+{
+    char path[] = "/tmp/goroutine-net-XXXXXX", address[64];
+    int file = mkstemp(path), l = go_listen("tcp", "127.0.0.1:0"), lost = 0, left = 0;
+    REQUIRE(file >= 0 && l >= 0 && go_local_address(l, address, sizeof address) > 0);
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    a.sin_port = htons((uint16_t)atoi(strrchr(address, ':') + 1));
+    pthread_t thread;
+    REQUIRE(pthread_create(&thread, NULL, closes_and_opens, path) == 0);
+    for (int round = 1; round <= 1000; round++) {
+        int s = socket(AF_INET, SOCK_STREAM, 0), same = dup(s);
+        atomic_store(&mode_fd, s);
+        atomic_store(&mode_round, round);
+        go_connect(s, (struct sockaddr *)&a, sizeof a);
+        while (atomic_load(&mode_fd) >= 0)
+            sched_yield();
+        lost += !(fcntl(mode_reopened, F_GETFL) & O_APPEND);
+        left += (fcntl(same, F_GETFL) & O_NONBLOCK) != 0;
+        close(mode_reopened);
+        close(same);
+        while ((s = accept(l, NULL, NULL)) >= 0) /* go_listen's do not block */
+            close(s);
+    }
+    pthread_join(thread, NULL);
+    CHECK_EQ(lost, 0);
+    CHECK_EQ(left, 0);
+    go_close(l);
+    close(file);
+    unlink(path);
+}
+
 /* Who waits for a Unix socket's listener to catch up does not connect what has the number next. */
 TEST(closed_while_the_listener_is_behind)
 {
