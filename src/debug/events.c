@@ -120,8 +120,9 @@ cold void hook_end(struct m *mp, struct g *gp)
     struct proc_events *e = events_of(mp);
     if (!e || !tracing(e))
         return;
-    if (!(load_relaxed(&gp->flags) & G_NOTED))
-        note_birth(e, gp, NULL, NULL); /* launched by a plain thread, or before the recording; its name may be gone */
+    /* Launched by a plain thread, or before the recording, or perhaps so long ago that it has been overwritten. Its name may be gone. */
+    if (!(load_relaxed(&gp->flags) & G_NOTED) || e->next_birth > e->birth_mask)
+        note_birth(e, gp, NULL, NULL);
     put(e, gp->id, EVENT_END, 0);
 }
 

@@ -237,7 +237,8 @@ static void copy_all(struct m *mp, void *arg)
         c->events = copy_ring(t, e->ring, e->ring_mask, e->next, sizeof *c->events, &c->count);
         c->births = copy_ring(t, e->births, e->birth_mask, e->next_birth, sizeof *c->births,
                               &c->birth_count);
-        c->dropped = e->next - c->count;
+        if (c->count > 0 && c->events[0].when >= t->from) /* or those before are of another recording */
+            c->dropped = e->next - c->count;
         t->event_count += c->count;
     }
     struct copy *alive = &t->procs[t->proc_count];

@@ -218,6 +218,7 @@ TEST(ring_wraps)
 #if HAVE_TSAN
     SKIP("thousands of fibers take a minute");
 #endif
+    int before = go_maxprocs(1); /* all of it in one ring */
     CHECK_EQ(go_trace_start(0), 0); /* still 4096 */
     go_waitgroup_add(&all, 3000);
     for (int i = 0; i < 3000; i++) {
@@ -232,6 +233,50 @@ TEST(ring_wraps)
     CHECK_EQ(count(t, "\"then\":\"ended\"", "\"name\":\"the end "), 1);
     CHECK(!strstr(t, "\"events too old to be kept\":\"0\""));
     CHECK_EQ(go_trace_stop(), 0);
+    CHECK_EQ(go_trace_start(0), 0);
+    work(1, "the next");
+    CHECK_CONTAINS(dump(), "\"events too old to be kept\":\"0\""); /* the last recording's are none of this one's */
+    CHECK_EQ(go_trace_stop(), 0);
+    go_maxprocs(before);
+}
+
+static void waits_twice(chan(int) c)
+{
+    chan_recv(c, NULL);
+    chan_recv(c, NULL);
+    go_waitgroup_done(&all);
+}
+
+static __attribute__((__noinline__)) void launches_who_waits(chan(int) c)
+{
+    go(waits_twice, c);
+}
+
+/* Of one that ends it is said whence it came, however many have been launched since. */
+TEST(launched_long_ago)
+{
+#if HAVE_TSAN
+    SKIP("thousands of fibers take a minute");
+#endif
+    int before = go_maxprocs(1);
+    chan(int) c = chan_make(int, 0);
+    CHECK_EQ(go_trace_start(0), 0);
+    go_waitgroup_add(&all, 3001);
+    launches_who_waits(c);
+    for (int i = 0; i < 3000; i++) {
+        go(quick);
+        if (i % 100 == 0)
+            go_yield();
+    }
+    chan_send(c, 1);
+    chan_send(c, 2);
+    go_waitgroup_wait(&all);
+    const char *t = dump();
+    CHECK(is_json(t));
+    CHECK_EQ(count(t, "\"then\":\"ended\"", "launches_who_waits"), 1);
+    CHECK_EQ(go_trace_stop(), 0);
+    chan_unref(c);
+    go_maxprocs(before);
 }
 
 static bool stop;
