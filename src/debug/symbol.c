@@ -21,7 +21,7 @@
 #define OPEN_FLAGS 02000000 /* O_RDONLY | O_CLOEXEC */
 #define AT_CWD (-100)
 #define ARENA (256u << 20) /* address space only */
-#define INNER "goroutine." /* before names in the archive: tools/inner-names */
+#define INNER "goroutine.." /* before names in the archive: tools/inner-names */
 
 /* --- files --- */
 

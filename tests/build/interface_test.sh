@@ -26,7 +26,7 @@ global() { # [VISIBILITY]
 }
 empty "the archive lets out what the map does" diff "$work/map" <(global DEFAULT)
 global >"$work/global"
-empty "nothing else of the archive can collide with a program's names" grep -vE '^(go_|goroutine_|goroutine\.|arch_)' "$work/global"
+empty "nothing else of the archive can collide with a program's names" grep -vE '^(go_|goroutine_|goroutine\.\.|arch_)' "$work/global"
 cat >"$work/user.c" <<'END'
 #include <goroutine.h>
 #include <stdio.h>

@@ -127,6 +127,23 @@ TEST(library_functions_alone)
     go_waitgroup_done(&never);
 }
 
+static go_waitgroup clone_waits;
+void clone_of_goroutine(void) __asm__("goroutine.constprop.0"); /* as GCC calls one of a function `goroutine` */
+void clone_of_goroutine(void)
+{
+    go_waitgroup_wait(&clone_waits);
+    FRAME_ENDS();
+}
+
+TEST(function_of_that_name)
+{
+    go_waitgroup_add(&clone_waits, 1);
+    go_with(((go_options){ .name = "clone" }), clone_of_goroutine);
+    until_asleep("\"clone\"\ngo_waitgroup_wait()\n");
+    CHECK_CONTAINS(entry(text, "\"clone\""), "\ngoroutine()\n");
+    go_waitgroup_done(&clone_waits);
+}
+
 /* The caller's entry comes first. */
 TEST(caller_first)
 {
@@ -228,6 +245,7 @@ static void hog(int *running)
 TEST(running_elsewhere)
 {
     static int running;
+    stop = 0;
     go_with(((go_options){ .name = "hog" }), hog, &running);
     while (!__atomic_load_n(&running, __ATOMIC_ACQUIRE))
         go_sleep(GO_MILLISECOND);
