@@ -13,9 +13,16 @@
 // is asked for that first, for there may be a thousand of them. Any other answers when it gets a processor, which on a busy
 // machine may take a while, or when the kernel is done with what cannot be interrupted, which may take for ever: nothing waits
 // for that. TSan delays signals until it likes: there nobody is asked.
+//
+// "Walks that are led astray"
+//
+// A stack without a guard that has overflowed has written over the next one, whose return addresses and saved registers may be anything
+// now. The report is about the former and must not die of the latter: a fault on a walk ends that walk, and what has been found by
+// then is shown. Sanitizers see such an overflow themselves.
 #include "debug/unwind.h"
 
 #include <fcntl.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <string.h>
 #include <unwind.h>
@@ -101,12 +108,31 @@ static void from_here(void *arg)
     compiler_barrier(); /* no tail call: this frame is what the caller of arch_unwind_from is found by */
 }
 
+/* Where this thread's walk goes on if it is led astray. NULL: it is on none. */
+static __thread sigjmp_buf *walk_ends __attribute__((tls_model("initial-exec")));
+
+void debug_fault(const void *mask)
+{
+    if (!walk_ends)
+        return;
+    pthread_sigmask(SIG_SETMASK, mask, NULL);
+    siglongjmp(*walk_ends, 1);
+}
+
 void unwind_parked(struct frames *f, void *sp)
 {
     struct walk w;
+    sigjmp_buf end;
     walk_begin(&w, f);
     w.skip = true;
-    arch_unwind_from(sp, from_here, &w);
+    /* Without the mask: that is a system call, and hardly ever needed. */
+    if (HAVE_ASAN || HAVE_TSAN || sigsetjmp(end, 0) == 0) {
+        walk_ends = &end;
+        compiler_barrier();
+        arch_unwind_from(sp, from_here, &w);
+        compiler_barrier();
+    }
+    walk_ends = NULL;
     walk_end(&w);
 }
 

@@ -27,5 +27,9 @@ extern _Atomic bool debug_pending;
 /* At the first call into the library, when all else is ready. */
 void debug_start(void);
 
+/* In the handler of a fault that interrupted what has this signal mask (a ucontext's). Does not return if it was a walk along a stack
+ * that somebody has written over. */
+void debug_fault(const void *mask);
+
 /* What is due. By sysmon, without a P. */
 void debug_work(void);

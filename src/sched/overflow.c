@@ -129,8 +129,14 @@ static void on_fault(int signo, siginfo_t *info, void *context)
     if (gp) {
         end_switch(mp, gp);
         mp->on_g0 = true; /* this is a stack with room */
+        sigset_t faults; /* and there may be another fault on the report's way: debug_fault */
+        sigemptyset(&faults);
+        sigaddset(&faults, SIGSEGV);
+        sigaddset(&faults, SIGBUS);
+        pthread_sigmask(SIG_UNBLOCK, &faults, NULL);
         fatal_stack_overflow(gp);
     }
+    debug_fault(&((ucontext_t *)context)->uc_sigmask);
     pass_on(signo, info, context);
 }
 

@@ -245,18 +245,18 @@ CHILD(overflow_by_exit)
 static noinline void digs(uintptr_t end)
 {
     volatile char more[32];
-    more[0] = 1;
-    if ((uintptr_t)__builtin_frame_address(0) > end + 120)
+    memset((void *)more, 1, sizeof more);
+    if ((uintptr_t)__builtin_frame_address(0) > end)
         digs(end);
     else
         go_yield(); /* a canary is looked at here */
     more[1] = more[0];
 }
 
-static void dig_later(void)
+static void dig_later(int more)
 {
     go_sleep(10 * GO_MILLISECOND);
-    digs((uintptr_t)m_self()->cur->run.stack->lo);
+    digs((uintptr_t)m_self()->cur->run.stack->lo + 120 - (uintptr_t)more);
     __asm__ volatile("");
 }
 
@@ -266,14 +266,24 @@ static void neighbour(void)
     __asm__ volatile("");
 }
 
-CHILD(overflow_beside_neighbours)
+static void digs_among_neighbours(int more)
 {
     for (int i = 0; i < 40; i++)
         if (i == 20)
-            go_with(((go_options){ .name = "digger", .stack_size = 2048 }), dig_later);
+            go_with(((go_options){ .name = "digger", .stack_size = 2048 }), dig_later, more);
         else
             go_with(((go_options){ .name = "neighbour", .stack_size = 2048 }), neighbour);
     go_sleep(GO_SECOND);
+}
+
+CHILD(overflow_beside_neighbours)
+{
+    digs_among_neighbours(0);
+}
+
+CHILD(overflow_over_neighbours)
+{
+    digs_among_neighbours(600); /* over what the next one has on its stack */
 }
 
 static void check_overflow(const char *child, const char *debug)
@@ -302,6 +312,7 @@ TEST(overflow_with_each_guard)
     check_overflow("overflow_default", "GODEBUG=guard=canary");
     check_overflow("overflow_32k", "GODEBUG=guard=canary");
     check_overflow("overflow_beside_neighbours", "GODEBUG=");
+    check_overflow("overflow_over_neighbours", "GODEBUG=");
     CHECK_CONTAINS(test_run_child("overflow_beside_neighbours", NULL).output, "\"neighbour\"");
 }
 
