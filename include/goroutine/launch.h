@@ -58,7 +58,8 @@
  *   thread (denormals are zero) is not in force there. Not with -masm=intel.
  * - _BitInt of more than 128 bits must be passed by pointer; nothing notices it.
  * - Functions of another calling convention (ms_abi and the like), and with Clang those that return an _Atomic(long double), cannot
- *   be launched; nothing notices it. Clang's -fsanitize=cfi takes the cast for an attack.
+ *   be launched; nothing notices it. Clang's -fsanitize=cfi takes the cast for an attack, and
+ *   its -fsanitize=safe-stack is refused.
  * - GCC warns of a function whose result must not be ignored (warn_unused_result), as it does behind a cast to void.
  * - On AArch64 structures, and _Complex __int128, of more than 16 bytes must be passed by pointer, too: the ABI would pass
  *   a pointer into the caller's frame. This is checked for each argument, hence there a literal with several fields needs
@@ -176,7 +177,7 @@ extern const char go_newproc[] __asm__(GO_NEWPROC_) __attribute__((visibility("h
 #define GO_LAUNCH_M_(n, options, scope, fn, ...) \
 	((void)__builtin_call_with_static_chain( \
 		((GO_POINTER_TYPE_(fn))(__UINTPTR_TYPE__)go_newproc)GO_LIST_(n, __VA_ARGS__), \
-		go_launch_(&(struct go_launch){ (void (*)(void))(fn), \
+		go_launch_(&(struct go_launch){ (void (*)(void))(__UINTPTR_TYPE__)(fn), \
 			GO_SITE_(n, fn, GO_LIST_(n, __VA_ARGS__), __VA_ARGS__), options, scope, GO_LIMIT_ })))
 #define GO_FIRST_(fn, ...) fn
 
@@ -223,8 +224,12 @@ const struct go_launch *go_launch_(const struct go_launch *launch)
 		go_sp_; \
 	})
 
+#if GO_HAS_FEATURE_(safe_stack)
+#error "-fsanitize=safe-stack keeps arrays on a second stack for each thread, which goroutines cannot share"
+#endif
+
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_HWADDRESS__) || GO_HAS_FEATURE_(address_sanitizer) || \
-	GO_HAS_FEATURE_(hwaddress_sanitizer) || GO_HAS_FEATURE_(safe_stack)
+	GO_HAS_FEATURE_(hwaddress_sanitizer)
 /* Here alloca(0) would take memory each time, and the struct go_launch need not lie in the frame. */
 #define GO_LIMIT_KIND_ GO_LIMIT_FRAME
 #define GO_LIMIT_ GO_SP_, __builtin_frame_address(0)

@@ -22,6 +22,11 @@ for cc in $(compilers); do
         refused "case $n, $cc, installed" "$text" $cc $strict -DCASE=$n -isystem "$root/include" -c "$source" -o "$work/o"
     done
 done
+if command -v clang >/dev/null; then
+    refused "safe-stack, clang" "second stack for each thread" clang -fsanitize=safe-stack -I"$root/include" -c "$source" -o "$work/o"
+else
+    skip "safe-stack, clang" "there is no clang"
+fi
 if command -v aarch64-linux-gnu-gcc >/dev/null; then
     printf '#include <goroutine.h>\nvoid f(_Complex __int128 c);\nvoid g(void) { go(f, (_Complex __int128)1); }\n' >"$work/wide.c"
     refused "a complex __int128, AArch64" "must be passed by pointer" aarch64-linux-gnu-gcc -I"$root/include" -c "$work/wide.c" -o "$work/o"
