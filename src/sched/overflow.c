@@ -136,7 +136,8 @@ static void on_fault(int signo, siginfo_t *info, void *context)
         pthread_sigmask(SIG_UNBLOCK, &faults, NULL);
         fatal_stack_overflow(gp);
     }
-    debug_fault(&((ucontext_t *)context)->uc_sigmask);
+    if (info->si_code > 0)
+        debug_fault(&((ucontext_t *)context)->uc_sigmask);
     pass_on(signo, info, context);
 }
 

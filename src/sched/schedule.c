@@ -688,8 +688,11 @@ static struct g *round_pick(struct p *pp)
 void hog_charge(struct p *pp, int64_t now, int64_t had)
 {
     int64_t others = runq_length(pp) + (load_relaxed(&pp->runnext) ? 1 : 0) + global_others() / load_relaxed(&sched.procs);
-    int64_t hogs = load_relaxed(&sched.hogs.length) + 1; /* with this one, who is not there yet */
-    int64_t share = had * (others ? others : 1) / hogs;
+    int64_t hogs = load_relaxed(&sched.hogs.length);
+    if (!pp->turn_of_hog && hogs > 0 && now >= pp->hog_due)
+        return; /* one is due already, and not put off by another that was none until now */
+    /* With this one, who is not there yet. */
+    int64_t share = (had < options.slice ? had : options.slice) * (others ? others : 1) / (hogs + 1);
     pp->hog_due = now + (share < options.slice ? share : options.slice);
 }
 
@@ -724,8 +727,7 @@ static bool turn_ends(struct m *mp, struct p *pp)
     if (pair && pp->turn_of_hog && had < TURN_LEAST)
         return false;
     bool next_is_hog = pair && had >= HOG_TURN && load_relaxed(&sched.idle_p_count) == 0;
-    bool other_is_due = load_relaxed(&sched.hogs.length) > 0 && now >= pp->hog_due;
-    if (had > 0 && (pp->turn_of_hog || (next_is_hog && !other_is_due)))
+    if (had > 0 && (pp->turn_of_hog || next_is_hog))
         hog_charge(pp, now, had);
     pp->turn_from = now;
     pp->turn_of_hog = false;

@@ -87,8 +87,10 @@ static bool take_from(struct p *pp, struct m *seen, bool hog, int64_t now)
     if (load_relaxed(&pp->m) == seen && load_relaxed(&pp->tick) == pp->seen_tick &&
         p_seize(pp)) {
         if (load_relaxed(&pp->tick) == pp->seen_tick) {
-            if (hog)
+            if (hog) {
                 hog_charge(pp, now, now - pp->seen_when);
+                store_relaxed(&pp->until_fair, 0);
+            }
             p_take_away(pp, hog);
             taken = true;
         } else {
@@ -141,7 +143,7 @@ static void see_turn(struct p *pp, int64_t now)
     if (turn != pp->seen_turn_tick || (runq_length(pp) == 0 && load_relaxed(&sched.hogs.length) == 0)) {
         pp->seen_turn_tick = turn;
         pp->seen_turn_when = now;
-    } else if (now - pp->seen_turn_when >= TURN_LEAST) { /* it was there before it was seen */
+    } else if (now - pp->seen_turn_when >= TURN_LEAST && load_relaxed(&pp->until_fair) > 1) { /* it was there before it was seen */
         store_relaxed(&pp->until_fair, 1); /* not the very next pick, which has perhaps been prepared: runq_put_back */
     }
 }
@@ -346,6 +348,8 @@ static void *sysmon(void *arg)
     /* The program's handlers are not for this small stack, and what it waits for with sigwait is not ours to take. */
     sigset_t all;
     sigfillset(&all);
+    sigdelset(&all, SIGSEGV); /* its own: debug_fault */
+    sigdelset(&all, SIGBUS);
     pthread_sigmask(SIG_SETMASK, &all, NULL);
     int64_t delay = PERIOD_LEAST, scavenged = os_now(), traced = sched.start_time;
     int quiet = 0;
