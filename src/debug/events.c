@@ -87,8 +87,12 @@ static inline void since_set(struct g *gp, int64_t since)
     __atomic_store_n(&gp->run.wait_since, since, __ATOMIC_RELAXED);
 }
 
+static _Atomic bool births_lost; /* some have been overwritten */
+
 static void note_birth(struct proc_events *e, struct g *gp, void (*fn)(void), const char *name)
 {
+    if (unlikely(e->next_birth == e->birth_mask + 1))
+        store_relaxed(&births_lost, true);
     struct birth *b = &e->births[e->next_birth++ & e->birth_mask];
     b->id = gp->id;
     b->site = gp->site;
@@ -121,7 +125,7 @@ cold void hook_end(struct m *mp, struct g *gp)
     if (!e || !tracing(e))
         return;
     /* Launched by a plain thread, or before the recording, or perhaps so long ago that it has been overwritten. Its name may be gone. */
-    if (!(load_relaxed(&gp->flags) & G_NOTED) || e->next_birth > e->birth_mask)
+    if (!(load_relaxed(&gp->flags) & G_NOTED) || load_relaxed(&births_lost))
         note_birth(e, gp, NULL, NULL);
     put(e, gp->id, EVENT_END, 0);
 }

@@ -43,6 +43,7 @@ struct proc_events {
     struct birth *births;
     uint64_t ring_mask, birth_mask;
     uint64_t next, next_birth; /* owner of the P, ever growing */
+    uint64_t begun;            /* next when the program's recording began; in a stopped world */
 };
 
 struct p;

@@ -73,6 +73,11 @@ static void switch_on(struct m *mp, void *arg)
     *(int *)arg = on ? ALREADY : 0;
     if (on)
         return;
+    for (uint32_t i = 0, count = load_acquire(&sched.p_count); i < count; i++) {
+        struct proc_events *e = load_acquire(&sched.ps[i])->events;
+        if (e)
+            e->begun = e->next;
+    }
     started = begin_recording();
     on = true;
 }
@@ -237,8 +242,9 @@ static void copy_all(struct m *mp, void *arg)
         c->events = copy_ring(t, e->ring, e->ring_mask, e->next, sizeof *c->events, &c->count);
         c->births = copy_ring(t, e->births, e->birth_mask, e->next_birth, sizeof *c->births,
                               &c->birth_count);
-        if (c->count > 0 && c->events[0].when >= t->from) /* or those before are of another recording */
-            c->dropped = e->next - c->count;
+        uint64_t first = e->next - c->count;
+        if (c->count > 0 && first > e->begun && c->events[0].when >= t->from) /* or those before are of another recording */
+            c->dropped = first - (t->since.ticks ? 0 : e->begun);
         t->event_count += c->count;
     }
     struct copy *alive = &t->procs[t->proc_count];

@@ -126,8 +126,9 @@ void unwind_parked(struct frames *f, void *sp)
     walk_begin(&w, f);
     w.skip = true;
     /* Without the mask: that is a system call, and hardly ever needed. */
-    if (HAVE_ASAN || HAVE_TSAN || sigsetjmp(end, 0) == 0) {
-        walk_ends = &end;
+    bool guarded = !HAVE_ASAN && !HAVE_TSAN;
+    if (!guarded || sigsetjmp(end, 0) == 0) {
+        walk_ends = guarded ? &end : NULL;
         compiler_barrier();
         arch_unwind_from(sp, from_here, &w);
         compiler_barrier();
