@@ -122,6 +122,7 @@ noinline struct m *section_enter_slow(void)
             struct g *gp = mp->cur;
             store_relaxed(&gp->status, G_RUNNABLE);
             runq_push(mp->p, gp);
+            store_relaxed(&mp->p->until_fair, 0);
             park_on_g0(mp, gp);
         } else {
             return mp;

@@ -36,6 +36,7 @@ struct p {
     uint64_t turn_id;                   /* owner: the goroutine with which it began */
     int64_t turn_from;                  /* owner: when it began; 0 if nobody looked */
     int64_t hog_due;                    /* owner: no hog before, if there is anything else */
+    bool after_hog;                     /* owner: nor where the last fair pick was one: others come between */
     _Atomic bool poll;                  /* sysmon: look at timers at the next pick */
     struct timer_queue timers;          /* owner */
     struct stack_cache stacks;          /* owner */

@@ -396,6 +396,7 @@ static noinline void yield_to_others(struct p *pp, struct g *gp)
     if (load_relaxed(&sched.hogs.length) > 0) {
         store_relaxed(&pp->until_fair, 0);
         pp->hog_due = 0;
+        pp->after_hog = false;
         turn_forget(pp);
     }
     if (global_others() == 0) {
@@ -707,6 +708,7 @@ static struct g *hog_take(struct p *pp)
     if (gp) {
         pp->turn_from = os_now();
         pp->turn_of_hog = true;
+        pp->after_hog = true;
     }
     return gp;
 }
@@ -715,7 +717,7 @@ static struct g *hog_take(struct p *pp)
 static bool turn_ends(struct m *mp, struct p *pp)
 {
     struct g *next = load_relaxed(&pp->runnext);
-    if (!(next && runq_length(pp) > 0) && !pp->turn_of_hog && load_relaxed(&sched.hogs.length) == 0) {
+    if (!(next && runq_length(pp) > 0) && !pp->turn_of_hog && global_size() == 0) {
         turn_forget(pp);
         return true;
     }
@@ -736,9 +738,10 @@ static bool turn_ends(struct m *mp, struct p *pp)
     runq_pop_next(pp);
     lock_take(&sched.lock);
     global_push_hog_locked(next);
+    struct p *idle = p_idle_pop_locked(); /* by now */
     lock_release(&sched.lock);
-    if (load_relaxed(&sched.idle_p_count) > 0)
-        wake_spinning(NULL); /* by now */
+    if (idle)
+        m_start(idle, false, NULL);
     return true;
 }
 
@@ -746,8 +749,9 @@ static bool turn_ends(struct m *mp, struct p *pp)
 static struct g *fair_pick(struct p *pp)
 {
     struct g *gp = NULL;
-    if (load_relaxed(&sched.hogs.length) > 0 && os_now() >= pp->hog_due && (gp = hog_take(pp)))
+    if (!pp->after_hog && load_relaxed(&sched.hogs.length) > 0 && os_now() >= pp->hog_due && (gp = hog_take(pp)))
         return gp;
+    pp->after_hog = false;
     if (!in_round(pp) && load_relaxed(&sched.coarse_now) - pp->round_when >= ROUND_EVERY)
         round_begin(pp);
     if (in_round(pp))

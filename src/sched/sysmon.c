@@ -136,11 +136,11 @@ static void see_silence(struct p *pp, uint64_t tick, int64_t now)
         pp->seen_waking = now;
 }
 
-/* "Time" in schedule.c: a fair pick, if there has been none for about a slice while others wait, or hogs. */
+/* "Time" in schedule.c: a fair pick, if there has been none for about a slice while others wait. */
 static void see_turn(struct p *pp, int64_t now)
 {
     uint64_t turn = load_relaxed(&pp->turn_tick);
-    if (turn != pp->seen_turn_tick || (runq_length(pp) == 0 && load_relaxed(&sched.hogs.length) == 0)) {
+    if (turn != pp->seen_turn_tick || (runq_length(pp) == 0 && global_size() == 0)) {
         pp->seen_turn_tick = turn;
         pp->seen_turn_when = now;
     } else if (now - pp->seen_turn_when >= TURN_LEAST && load_relaxed(&pp->until_fair) > 1) { /* it was there before it was seen */
