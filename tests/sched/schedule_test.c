@@ -114,15 +114,16 @@ TEST(order_on_one_p)
 #if HAVE_ASAN || HAVE_TSAN
     SKIP("so slow that the round for all that wait, every 10 ms, falls into it");
 #endif
-    struct test_result r = test_run_child("yield_order", "GOMAXPROCS=1", "GODEBUG=preempt=0", NULL);
+    const char *slow = "GODEBUG=preempt=0,slice=1000000"; /* a second: no turn is long, whatever else runs on this machine */
+    struct test_result r = test_run_child("yield_order", "GOMAXPROCS=1", slow, NULL);
     CHECK_STR(r.output, "cbacbacba\n");
-    r = test_run_child("launch_order", "GOMAXPROCS=1", "GODEBUG=preempt=0", NULL);
+    r = test_run_child("launch_order", "GOMAXPROCS=1", slow, NULL);
     CHECK_STR(r.output, "54321\n");
-    r = test_run_child("launch_order_locked", "GOMAXPROCS=1", "GODEBUG=preempt=0", NULL);
+    r = test_run_child("launch_order_locked", "GOMAXPROCS=1", slow, NULL);
     CHECK_STR(r.output, "54321\n");
-    r = test_run_child("sleep_order", "GOMAXPROCS=1", "GODEBUG=preempt=0", NULL);
+    r = test_run_child("sleep_order", "GOMAXPROCS=1", slow, NULL);
     CHECK_STR(r.output, "12345\n");
-    r = test_run_child("late_sleep_order", "GOMAXPROCS=1", "GODEBUG=preempt=0", NULL);
+    r = test_run_child("late_sleep_order", "GOMAXPROCS=1", slow, NULL);
     CHECK_STR(r.output, "12345\n");
 }
 
