@@ -75,7 +75,7 @@ struct p {
     int64_t seen_when; /* 0: it was idle */
     int64_t seen_waking; /* when wake_skip was last 0 */
     uint64_t seen_turn_tick; /* "Time" in schedule.c: which turn it was, and when that was seen first */
-    int64_t seen_turn_when;
+    int64_t seen_turn_when; /* 0: not yet */
 
     struct g *ring[RUNQ_SIZE] __attribute__((aligned(CACHE_LINE))); /* owner */
 } __attribute__((aligned(CACHE_LINE)));

@@ -140,7 +140,7 @@ static void see_silence(struct p *pp, uint64_t tick, int64_t now)
 static void see_turn(struct p *pp, int64_t now)
 {
     uint64_t turn = load_relaxed(&pp->turn_tick);
-    if (turn != pp->seen_turn_tick || (runq_length(pp) == 0 && global_size() == 0)) {
+    if (turn != pp->seen_turn_tick || pp->seen_turn_when == 0 || (runq_length(pp) == 0 && global_size() == 0)) {
         pp->seen_turn_tick = turn;
         pp->seen_turn_when = now;
     } else if (now - pp->seen_turn_when >= TURN_LEAST && load_relaxed(&pp->until_fair) > 1) { /* it was there before it was seen */
@@ -157,7 +157,7 @@ static bool look_at(struct p *pp, int64_t now)
         store_relaxed(&pp->poll, true);
     if (!mp) {
         pp->seen_waiting = false;
-        pp->seen_when = 0;
+        pp->seen_when = pp->seen_turn_when = 0;
         return false;
     }
     see_silence(pp, tick, now);
