@@ -37,7 +37,8 @@
 // one that computed has had no time.) Of a pair that is a hog the turn goes on for about a slice, as that of one who computes. Hogs
 // wait until the others have had their share, or have nothing to do. The share is the time the last hog had, times as many as the
 // others are, over as many hogs as there are, but no more than a slice: where many poll and one computes, he shall not wait for
-// each of them. And a hog is due when somebody yields: perhaps it is the hog that he waits for.
+// each of them. A hog is due at once when somebody yields: perhaps it is the hog that he waits for. And the share may be shorter than it
+// takes to wake an M: so of two fair picks one at least is for the others.
 //
 // "Newest first"
 //
