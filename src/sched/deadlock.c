@@ -13,6 +13,7 @@
 // goroutine 1. A P that sysmon has taken from somebody, and its queue with it, is in nobody's hand but sysmon's for
 // a moment: so all Ps must be idle, too.
 #include "sched/fatal.h"
+#include "sched/global.h"
 #include "sched/netpoll.h"
 #include "sched/sched.h"
 

@@ -12,11 +12,13 @@
 // M was first, its section is waited for and the P taken after it, or not at all; if it was second, it waits
 // for ATTN_SEIZED to go and then sees ATTN_DETACHED, which was set before.
 #include "arch/arch.h"
+#include "sched/fair.h"
+#include "sched/fatal.h"
+#include "sched/global.h"
 #include "sched/netpoll.h"
 #include "sched/runq.h"
 #include "sched/sched.h"
 #include "sched/section.h"
-#include "sched/fatal.h"
 
 /* Sections last well below a microsecond. One that lasts longer is on g0 or has lost its processor. */
 #define SEIZE_SPINS 500

@@ -10,7 +10,9 @@
 #include <stdlib.h>
 
 #include "base/options.h"
+#include "sched/fair.h"
 #include "sched/fatal.h"
+#include "sched/global.h"
 #include "sched/netpoll.h"
 #include "sched/runq.h"
 #include "sched/sched.h"

@@ -58,6 +58,7 @@
 #include "base/options.h"
 #include "os/vm.h"
 #include "sched/debug_hooks.h"
+#include "sched/global.h"
 #include "sched/park.h"
 #include "sched/runq.h"
 #include "sched/section.h"

@@ -23,6 +23,7 @@
 #include "sched/fatal.h"
 #include "sched/fiber.h"
 #include "sched/g_cache.h"
+#include "sched/global.h"
 #include "sched/runq.h"
 #include "sched/sched.h"
 #include "sched/scope.h"

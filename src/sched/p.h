@@ -12,6 +12,15 @@
 /* Go's size. A debug switch makes less of it usable, so that overflow happens all the time. */
 #define RUNQ_SIZE 256
 
+/* The picks since the last fair one; see "Time" in fair.c. */
+struct turn {
+    bool of_hog;           /* it began with a hog */
+    uint32_t head, tail;   /* the ring's, when it began */
+    _Atomic uint64_t tick; /* p->tick then; read by sysmon */
+    uint64_t id;           /* the goroutine with which it began */
+    int64_t from;          /* when it began; 0 if nobody looked at the clock */
+};
+
 /*
  * "Owner": the M with m->p == p while it is in a section, or a thread that holds p->lock and has found
  * p->m NULL or has seized p->m; see "Sections" in section.h. Fields say `owner` for that. Others may
@@ -28,15 +37,11 @@ struct p {
     uint32_t id_left;                   /* owner: ids not yet given out of this batch */
     uint64_t id_next;                   /* owner */
     _Atomic uint64_t launched, ended;   /* owner, read by g_count */
-    int64_t round_when;                 /* owner: when the last round of "Newest first" in schedule.c ended */
+    int64_t round_when;                 /* owner: when the last round of "Newest first" in fair.c ended */
     uint32_t round_global, round_ring;  /* owner: picks left in it */
-    bool turn_of_hog;                   /* owner: the present turn of "Time" in schedule.c began with one */
-    uint32_t turn_head, turn_tail;      /* owner: head and tail when it began */
-    _Atomic uint64_t turn_tick;         /* owner, read by sysmon: and tick, also if nobody looked */
-    uint64_t turn_id;                   /* owner: the goroutine with which it began */
-    int64_t turn_from;                  /* owner: when it began; 0 if nobody looked */
-    int64_t hog_due;                    /* owner: no hog before, if there is anything else */
-    bool after_hog;                     /* owner: nor where the last fair pick was one: others come between */
+    struct turn turn;                   /* owner */
+    int64_t hog_due;                    /* owner: no hog is picked before, if anybody else is ready */
+    bool after_hog;                     /* owner: the last fair pick was a hog */
     _Atomic bool poll;                  /* sysmon: look at timers at the next pick */
     struct timer_queue timers;          /* owner */
     struct stack_cache stacks;          /* owner */
@@ -47,7 +52,7 @@ struct p {
     uint32_t chan_free_count;           /* owner */
     int32_t chan_luck;                  /* owner: below 0, new channels are made unbiased; see "Bias" in chan.c */
 
-    /* Waking others; see "Wake-ups that find nothing" in schedule.c. */
+    /* Waking others; see "Wake-ups that find nothing" in idle.c. */
     _Atomic uint32_t wake_skip;         /* relaxed, by its owner and by who ends it: launches left that wake nobody */
     _Atomic uint32_t wake_backoff;      /* relaxed, by the thread that was woken in vain or not */
 
@@ -74,7 +79,7 @@ struct p {
     bool seen_waiting; /* the ring was not empty */
     int64_t seen_when; /* 0: it was idle */
     int64_t seen_waking; /* when wake_skip was last 0 */
-    uint64_t seen_turn_tick; /* "Time" in schedule.c: which turn it was, and when that was seen first */
+    uint64_t seen_turn_tick; /* "Time" in fair.c: which turn it was, and when that was seen first */
     int64_t seen_turn_when; /* 0: not yet */
 
     struct g *ring[RUNQ_SIZE] __attribute__((aligned(CACHE_LINE))); /* owner */

@@ -105,7 +105,7 @@ static always_inline void runq_keep_order(struct p *pp)
         runq_push(pp, last);
 }
 
-/* The newest if it has not begun yet; see "Newest first" in schedule.c. */
+/* The newest if it has not begun yet; see "Newest first" in fair.c. */
 static always_inline struct g *runq_pop_unbegun(struct p *pp)
 {
     uint32_t tail = load_relaxed(&pp->tail);

@@ -44,12 +44,12 @@ struct sched {
 
     struct g_queue global;  /* under lock: those made ready */
     struct g_queue unbegun; /* under lock, the global queue's second part, to be taken after the first: those that have not begun and
-                               were too many for a ring ("Newest first" in schedule.c), and who has yielded to them */
-    struct g_queue hogs;    /* under lock, its last part: those that have had much time; "Time" in schedule.c */
+                               were too many for a ring ("Newest first" in fair.c), and who has yielded to them */
+    struct g_queue hogs;    /* under lock, its last part: those that have had much time; "Time" in fair.c */
 
     struct p *idle_ps;            /* under lock */
     _Atomic uint32_t idle_p_count; /* written under lock */
-    _Atomic uint32_t spinning;     /* Ms looking for work; "Worker parking" in schedule.c */
+    _Atomic uint32_t spinning;     /* Ms looking for work; "Worker parking" in idle.c */
 
     struct m *idle_ms;   /* under lock: asleep without a P */
     uint32_t idle_m_count; /* under lock: these, and those that wait for their locked goroutine */
@@ -150,6 +150,11 @@ static always_inline void switch_done(struct m *mp)
  * NULL. gp must not be touched afterwards. */
 void ready(struct m *mp, struct g *gp);
 
+/* Lets a seizer have its turn, who may take the P along. On g0 an M stays in its section for as long as it looks for work. */
+void section_poll(struct m *mp);
+
+/* --- idle.c --- */
+
 /* One more M that looks for work, if a P is idle and nobody looks already: false if not. If it finds nothing,
  * woken_by, for whose work it is woken, or NULL, shall know. */
 bool wake_spinning(struct p *woken_by);
@@ -180,37 +185,19 @@ static always_inline void wake_idle(struct p *pp)
         wake_for_launch(pp);
 }
 
-/* Lets a seizer have its turn, who may take the P along. On g0 an M stays in its section for as long as it looks for work. */
-void section_poll(struct m *mp);
+/* mp looks for work, and shall be known for it; it found some, or did not. In a section, on g0. */
+void spinning_begin(struct m *mp);
+void spinning_end(struct m *mp, bool found);
 
-/* As ready for a G on no P: onto the global queue. Any thread, sched.lock not held. */
-void global_submit(struct g *gp);
+/* When mp, which falls asleep now, has to wake for the timers of any P. */
+int64_t wake_time(struct m *mp, int64_t now);
 
-/* Under sched.lock: one, or all of a list, at the end of what has been made ready. */
-void global_push_locked(struct g *gp);
-void global_append_locked(const struct g_list *list);
+/* Until somebody hands mp a P, or, if it is to keep the time or to poll, until there is something to do. In either case mp->p
+ * tells. Without a P, in a section, on g0. */
+void m_sleep(struct m *mp, int64_t when);
 
-/* The same for one that has computed for long. */
-void global_push_hog_locked(struct g *gp);
-
-/* So long a turn of a pair's lasts at least if it is a hog; "Time" in schedule.c. sysmon's looks come twice in a slice. */
-#define TURN_LEAST (options.slice * 3 / 4)
-
-/* A goroutine of pp's has had so long at a stretch: the others are to have their share before a hog has pp again. Owner. */
-void hog_charge(struct p *pp, int64_t now, int64_t had);
-
-/* How many wait on the global queue. */
-static inline uint32_t global_size(void)
-{
-    return load_relaxed(&sched.global.length) + load_relaxed(&sched.unbegun.length) + load_relaxed(&sched.hogs.length);
-}
-
-/* Whoever has had pp until now, that is over, and not to be counted as the next one's. Owner. */
-static inline void turn_forget(struct p *pp)
-{
-    pp->turn_from = 0;
-    pp->turn_of_hog = false;
-}
+/* Gives up mp's P and sleeps. On return there may be a P again, or not. In a section, on g0. */
+void go_idle(struct m *mp);
 
 /* --- steal.c --- */
 
@@ -227,7 +214,7 @@ void theft_judge(struct p *pp);
  * all that were stolen along, and true is returned when it runs again: in the section of m_self(). */
 bool theft_undo(struct m *mp, struct p *owner);
 
-/* An M was woken for by's work and found nothing; see "Wake-ups that find nothing" in schedule.c. */
+/* An M was woken for by's work and found nothing; see "Wake-ups that find nothing" in idle.c. */
 void woken_in_vain(struct p *by);
 
 /* --- handoff.c --- */

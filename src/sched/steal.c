@@ -10,7 +10,7 @@
 // always finds something: it pays some microseconds for the theft, and for each line of memory that its goroutines
 // and their channels bring along from the other core, and saves the victim tens of nanoseconds. Nobody can see beforehand
 // how long a goroutine will run, so it is seen afterwards: when the thief's P has nothing more to do, the theft is judged
-// by how long it lasted. One that was worth nothing is a failure as in "Wake-ups that find nothing" (schedule.c), and
+// by how long it lasted. One that was worth nothing is a failure as in "Wake-ups that find nothing" (idle.c), and
 // for a while, twice as long each time, nobody touches that P's ring, nor is kept awake by it. If goroutines run for long there
 // meanwhile, sysmon ends the while.
 //
@@ -20,7 +20,7 @@
 // busy then, no theft is judged. So the theft is undone: the goroutine goes back, and all that were stolen along. Not if they were many,
 // of which each P has enough to do with channels of its own soon; nor if that P does not switch: then whoever runs there
 // has other things to do, and the goroutine would wait for it. The nasty race: that M has nothing more to run and is about to go
-// idle. Whoever lets a seizer have his turn therefore looks at his own ring once more before he sleeps (go_idle in schedule.c).
+// idle. Whoever lets a seizer have his turn therefore looks at his own ring once more before he sleeps (go_idle in idle.c).
 #include "base/options.h"
 #include "sched/runq.h"
 #include "sched/sched.h"

@@ -25,7 +25,9 @@
 
 #include "base/options.h"
 #include "sched/debug_hooks.h"
+#include "sched/fair.h"
 #include "sched/fatal.h"
+#include "sched/global.h"
 #include "sched/netpoll.h"
 #include "sched/runq.h"
 #include "sched/sched.h"
@@ -42,7 +44,7 @@
 #define SCAVENGE_FOR (1 * MILLISECOND)
 #define RESTS 100 /* goroutines resumed since the last time: fewer, and the process does next to nothing */
 #define GIVE_UP_THREADS (1000 * MILLISECOND)
-#define TIMER_LATE (200 * MICROSECOND) /* more than who sleeps until it oversleeps: "Many timers" in schedule.c */
+#define TIMER_LATE (200 * MICROSECOND) /* more than who sleeps until it oversleeps: "Many timers" in idle.c */
 #define SYSMON_STACK (128u << 10) /* it may have to print a report */
 #define SILENCE_MOST (50 * MILLISECOND)
 #define SHY_MOST (200 * MICROSECOND)
@@ -136,10 +138,10 @@ static void see_silence(struct p *pp, uint64_t tick, int64_t now)
         pp->seen_waking = now;
 }
 
-/* "Time" in schedule.c: a fair pick, if there has been none for about a slice while others wait. */
+/* "Time" in fair.c: a fair pick, if there has been none for about a slice while others wait. */
 static void see_turn(struct p *pp, int64_t now)
 {
-    uint64_t turn = load_relaxed(&pp->turn_tick);
+    uint64_t turn = load_relaxed(&pp->turn.tick);
     if (turn != pp->seen_turn_tick || pp->seen_turn_when == 0 || (runq_length(pp) == 0 && global_size() == 0)) {
         pp->seen_turn_tick = turn;
         pp->seen_turn_when = now;

@@ -11,6 +11,7 @@
 #include "sched/fatal.h"
 #include "sched/fiber.h"
 #include "sched/g_cache.h"
+#include "sched/global.h"
 #include "sched/init.h"
 #include "sched/sched.h"
 #include "sched/section.h"

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+// The global queue; see global.c.
+#pragma once
+
+#include "sched/sched.h"
+
+/* How many wait there: all, and all but the hogs. */
+static inline uint32_t global_others(void)
+{
+    return load_relaxed(&sched.global.length) + load_relaxed(&sched.unbegun.length);
+}
+
+static inline uint32_t global_size(void)
+{
+    return global_others() + load_relaxed(&sched.hogs.length);
+}
+
+/* As ready for a G on no P: an idle P runs it, if there is one. Any thread, sched.lock not held. */
+void global_submit(struct g *gp);
+
+/* The same for one that has had much time. */
+void global_submit_hog(struct g *gp);
+
+/* Under sched.lock: one, or all of a list, at the end of what has been made ready. */
+void global_push_locked(struct g *gp);
+void global_append_locked(const struct g_list *list);
+
+/* A hog, likewise. */
+void global_push_hog_locked(struct g *gp);
+
+/* One that yields to those that wait there: behind them all, but for hogs. sched.lock not held, as for all that follow. */
+void global_push_yielded(struct g *gp);
+
+/* A fair share, `most` at most, for pp's ring; returns the first, NULL if there is none. No hogs. Owner. */
+struct g *global_take(struct p *pp, uint32_t most);
+
+/* One of those that have not begun, or else of the others; or the other way round. No hog. NULL if there is none. */
+struct g *global_take_one(bool unbegun);
+
+/* The hog that has waited longest; NULL if there is none. */
+struct g *global_take_hog(void);
