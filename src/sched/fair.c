@@ -25,14 +25,16 @@
 //
 // There are two kinds of hogs, and they go to a queue of their own: a goroutine whose P was taken away because it computed, and
 // the next one of a pair whose turn took a fiftieth of a slice or more. A turn was a pair's (or a chain's) if nobody was
-// taken from the ring meanwhile, at most one goroutine went there, and the one with which the turn began has just run or is
-// next. It needs some picks, too: one that was merely woken by a goroutine that computed has had no time itself. The turn of a pair that
-// is a hog goes on for about a slice, as that of a goroutine that computes.
+// taken from the ring meanwhile and at most one goroutine went there: each was made ready by the one before it. It
+// needs some picks, too: one that was merely woken by a goroutine that computed has had no time itself. The turn of a pair that
+// is a hog goes on for about a slice, as that of a goroutine that computes; unless its first picks took little time: then it was a
+// hog by mistake, perhaps because its thread had lost its processor, and is none any more.
 //
 // Hogs wait until the others have had their share, or have nothing to do. The share is the time that the last hog had, times the number of
-// others, divided by the number of hogs; but it is a slice at most: where many poll and one computes, it does not wait for
-// each of them. When somebody yields a hog is due at once: perhaps it is the one that is waited for. And because a share may be shorter
-// than waking a thread takes, the fair pick after a hog's is always for the others.
+// others, divided by the number of hogs, each as this P's part; but it is a slice at most: where many poll and one computes,
+// it does not wait for each of them. If one yields and nobody else is ready but hogs, one is due at once: perhaps it is the
+// one that is waited for. And because a share may be shorter than waking a thread takes, the fair pick after a hog's is always for the
+// others.
 //
 // "Newest first"
 //
@@ -101,8 +103,8 @@ void hog_charge(struct p *pp, int64_t now, int64_t had)
     int64_t hogs = load_relaxed(&sched.hogs.length);
     if (!pp->turn.of_hog && hogs > 0 && now >= pp->hog_due)
         return; /* one is due already, and not put off by another that was none until now */
-    /* With this one, who is not there yet. */
-    int64_t share = (had < options.slice ? had : options.slice) * (others ? others : 1) / (hogs + 1);
+    /* This P's part of them, with this one, which is not there yet. */
+    int64_t share = (had < options.slice ? had : options.slice) * (others ? others : 1) / (hogs / load_relaxed(&sched.procs) + 1);
     pp->hog_due = now + (share < options.slice ? share : options.slice);
 }
 
@@ -117,7 +119,7 @@ struct g *hog_take(struct p *pp)
     return gp;
 }
 
-bool turn_ends(struct m *mp, struct p *pp)
+bool turn_ends(struct p *pp)
 {
     struct g *next = load_relaxed(&pp->runnext);
     if (!(next && runq_length(pp) > 0) && !pp->turn.of_hog && global_size() == 0) {
@@ -126,12 +128,12 @@ bool turn_ends(struct m *mp, struct p *pp)
     }
     int64_t now = os_now(), had = pp->turn.from ? now - pp->turn.from : 0;
     /* The first of a pair may have driven another one from runnext to the ring. */
-    bool pair = next && (next->id == pp->turn.id || mp->last_id == pp->turn.id) && load_relaxed(&pp->head) == pp->turn.head &&
-                load_relaxed(&pp->tail) - pp->turn.tail <= 1 &&
+    bool pair = next && load_relaxed(&pp->head) == pp->turn.head && load_relaxed(&pp->tail) - pp->turn.tail <= 1 &&
                 load_relaxed(&pp->tick) - load_relaxed(&pp->turn.tick) >= PAIR_PICKS;
-    if (pair && pp->turn.of_hog && had < TURN_LEAST)
+    bool heavy = pair && had >= HOG_TURN;
+    if (heavy && pp->turn.of_hog && had < TURN_LEAST)
         return false;
-    bool next_is_hog = pair && had >= HOG_TURN && load_relaxed(&sched.idle_p_count) == 0;
+    bool next_is_hog = heavy && load_relaxed(&sched.idle_p_count) == 0;
     if (had > 0 && (pp->turn.of_hog || next_is_hog))
         hog_charge(pp, now, had);
     pp->turn.from = now;
@@ -161,15 +163,14 @@ struct g *fair_pick(struct p *pp)
     return gp ? gp : runq_pop(pp);
 }
 
-void turn_begins(struct p *pp, const struct g *gp)
+void turn_begins(struct p *pp)
 {
-    pp->turn.id = gp->id;
     pp->turn.head = load_relaxed(&pp->head);
     pp->turn.tail = load_relaxed(&pp->tail);
     store_relaxed(&pp->turn.tick, load_relaxed(&pp->tick));
 }
 
-void turn_ends_by_yield(struct p *pp)
+void turn_of_hog_begins(struct p *pp)
 {
     store_relaxed(&pp->until_fair, 0);
     pp->hog_due = 0;

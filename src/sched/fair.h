@@ -9,7 +9,7 @@
 
 /* It is time for a fair pick: who has had the turn that ends here? False if it goes on. Called before timers and descriptors make
  * others ready. On g0. */
-bool turn_ends(struct m *mp, struct p *pp);
+bool turn_ends(struct p *pp);
 
 /* The pick itself; NULL if nobody is ready, but for runnext. On g0. */
 struct g *fair_pick(struct p *pp);
@@ -17,11 +17,11 @@ struct g *fair_pick(struct p *pp);
 /* A hog, if there is one. */
 struct g *hog_take(struct p *pp);
 
-/* gp, from one of these two, runs next. */
-void turn_begins(struct p *pp, const struct g *gp);
+/* It is one from these two that runs next. */
+void turn_begins(struct p *pp);
 
-/* Somebody yields and hogs wait: the next pick is a fair one, and a hog's. */
-void turn_ends_by_yield(struct p *pp);
+/* Somebody yields, and none but hogs are ready: one of them is next. */
+void turn_of_hog_begins(struct p *pp);
 
 /* pp changes hands: the time until now is not the next one's. */
 static inline void turn_forget(struct p *pp)

@@ -24,7 +24,6 @@ struct m {
     struct g *cur;              /* the goroutine it runs, NULL on g0; itself */
     struct p *p;                /* itself in a section; the one who detaches it */
     struct g *prev;             /* the goroutine it has just left, until the other side has seen it */
-    uint64_t last_id;           /* of who has left for g0 last; itself */
     struct g *picked;           /* picked but to be started or resumed from g0 */
     struct stack *starting;     /* the stack of the G that newproc_begin is about to see */
     void *starting_fiber;       /* and its fiber */

@@ -140,15 +140,15 @@ _Noreturn void park_for_ever(struct m *mp, struct g *gp)
 }
 
 /* Behind those that wait in the global queue, or the ring's next would be gp again, sixty times; and behind runnext, for a fair pick
- * takes from the ring first. A hog is due. */
+ * takes from the ring first. */
 static noinline void yield_to_others(struct p *pp, struct g *gp)
 {
-    if (load_relaxed(&sched.hogs.length) > 0)
-        turn_ends_by_yield(pp);
     if (global_others() > 0) {
         global_push_yielded(gp);
         return;
     }
+    if (load_relaxed(&sched.hogs.length) > 0 && runq_length(pp) == 0 && !load_relaxed(&pp->runnext))
+        turn_of_hog_begins(pp);
     runq_keep_order(pp);
     runq_push(pp, gp);
 }
@@ -219,7 +219,6 @@ static void run(struct m *mp, struct g *gp)
     }
     fiber_here(mp->fake_stack);
     check(mp == m_self() && mp->on_g0 && !mp->cur);
-    mp->last_id = mp->prev ? mp->prev->id : 0;
     switch_done(mp);
 }
 
@@ -279,7 +278,7 @@ static struct g *find_runnable(struct m *mp)
         bool fair = load_relaxed(&pp->until_fair) == 0;
         if (fair) {
             store_relaxed(&pp->until_fair, options.fair_every);
-            fair = turn_ends(mp, pp);
+            fair = turn_ends(pp);
         }
         if (load_relaxed(&pp->timers.next) != TIME_NEVER) {
             int64_t now = os_now();
@@ -317,7 +316,7 @@ static struct g *find_runnable(struct m *mp)
             if (mp->spinning)
                 spinning_end(mp, true);
             if (fair || hog)
-                turn_begins(pp, gp);
+                turn_begins(pp);
             return gp;
         }
         go_idle(mp);

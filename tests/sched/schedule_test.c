@@ -799,6 +799,89 @@ TEST(a_hog_that_calls_shares_the_time)
     go_maxprocs(before);
 }
 
+/* A ring of goroutines hands one value round. Each works for a while before it does, or not. */
+static atomic_int begun;
+
+static void passes_round(chan(int) in, chan(int) out, int size, atomic_long *times)
+{
+    int value;
+    atomic_fetch_add(&begun, 1);
+    while (chan_recv(in, &value) == 1) {
+        for (volatile int i = 0; i < size; i++)
+            ;
+        long now = atomic_fetch_add_explicit(times, 1, memory_order_relaxed) + 1;
+        if (size > 0 && now == 400)
+            atomic_store(&stop, 1);
+        if (atomic_load(&stop) || chan_send(out, value) < 0)
+            break;
+    }
+    chan_close(out);
+    go_waitgroup_done(&running);
+}
+
+TEST(a_pair_shares_the_time_with_a_chain)
+{
+    enum { LONG = 19, SHORT = 2 };
+    int before = go_maxprocs(1);
+    chan(int) c[LONG + SHORT];
+    static atomic_long heavy, light;
+    for (int i = 0; i < LONG + SHORT; i++)
+        c[i] = chan_make(int, 0);
+    go_waitgroup_add(&running, LONG + SHORT);
+    for (int i = 0; i < LONG; i++)
+        go(passes_round, c[i], c[(i + 1) % LONG], 1000000, &heavy);
+    for (int i = 0; i < SHORT; i++)
+        go(passes_round, c[LONG + i], c[LONG + (i + 1) % SHORT], 0, &light);
+    while (atomic_load(&begun) < LONG + SHORT) /* or the value finds somebody who does not wait for it yet, and the ring stays broken there */
+        go_yield();
+    chan_send(c[0], 1);
+    chan_send(c[LONG], 1);
+    go_waitgroup_wait(&running);
+    CHECK(light > (HAVE_TSAN ? 8 : 50) * heavy); /* it was twice as often */
+    for (int i = 0; i < LONG + SHORT; i++)
+        chan_unref(c[i]);
+    atomic_store(&stop, 0);
+    go_maxprocs(before);
+}
+
+/* Who yields after a while does not give a whole slice each time to one that never does. */
+static void works(bool yields, chan(int) c, atomic_long *times)
+{
+    while (!atomic_load(&stop)) {
+        for (volatile int i = 0; i < 50000; i++)
+            ;
+        atomic_fetch_add_explicit(times, 1, memory_order_relaxed);
+        if (yields)
+            go_yield();
+        else
+            chan_try_recv(c, NULL);
+    }
+    go_waitgroup_done(&running);
+}
+
+TEST(those_who_yield_share_the_time_with_hogs)
+{
+    enum { YIELDS = 20, HOGS = 4, SLICES = 30 };
+    int before = go_maxprocs(1);
+    static atomic_long by_yielders, by_hogs;
+    chan(int) c = chan_make(int, 1);
+    go_statistics s;
+    go_waitgroup_add(&running, YIELDS + HOGS);
+    for (int i = 0; i < YIELDS; i++)
+        go(works, true, c, &by_yielders);
+    for (int i = 0; i < HOGS; i++)
+        go(works, false, c, &by_hogs);
+    go_stats(&s);
+    for (uint64_t until = s.hand_offs + SLICES; s.hand_offs < until; go_stats(&s))
+        go_sleep(GO_MILLISECOND);
+    atomic_store(&stop, 1);
+    go_waitgroup_wait(&running);
+    CHECK(10 * by_yielders > by_hogs); /* it was a thirtieth */
+    chan_unref(c);
+    atomic_store(&stop, 0);
+    go_maxprocs(before);
+}
+
 static void *observes(void *arg)
 {
     (void)arg;
