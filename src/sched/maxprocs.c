@@ -40,11 +40,11 @@ void p_retire(struct p *pp)
     struct g *gp;
     if (load_relaxed(&pp->timers.next) != TIME_NEVER)
         timer_evacuate(pp);
+    lock_take(&pp->lock); /* a thief may be at its ring, or sysmon at its stacks, for they see that nobody owns it */
     stack_cache_flush(&pp->stacks);
     g_cache_flush(pp);
     chan_cache_flush(pp);
     turn_forget(pp);
-    lock_take(&pp->lock); /* a thief may be at its ring, for it sees that nobody owns it */
     lock_take(&sched.lock);
     while ((gp = runq_pop_next(pp)) || (gp = runq_pop(pp)))
         global_push_locked(gp);
@@ -111,7 +111,7 @@ static void see_retired(struct p *pp)
 }
 
 struct change {
-    uint32_t n;
+    uint32_t n, old;
     bool ok;
 };
 
@@ -123,7 +123,7 @@ static void set(void *arg)
     while (!world_try())
         os_thread_yield(); /* whoever stops it has the locks of those Ps only that are there when he begins */
     lock_take(&sched.lock);
-    uint32_t old = load_relaxed(&sched.procs);
+    uint32_t old = c->old = load_relaxed(&sched.procs);
     c->ok = true;
     for (uint32_t i = old; i < c->n && c->ok; i++) {
         bool known = i < load_relaxed(&sched.p_count);
@@ -162,5 +162,5 @@ GO_EXPORT int go_maxprocs(int n)
     if (!c.ok)
         fatal("out of memory: no room for GOMAXPROCS=%d", n);
     section_leave(section_enter()); /* if our own P is gone: in line for another one */
-    return old;
+    return (int)c.old; /* another thread's change may have come first */
 }

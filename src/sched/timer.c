@@ -83,8 +83,10 @@ bool timer_cancel(struct timer *t)
     uint32_t home = load_relaxed(&t->home);
     if (when == 0 || !cas_acq_rel(&t->when, &when, 0))
         return false;
-    atomic_fetch_add_explicit(&load_acquire(&sched.ps[home])->timers.stale, 1,
-                              memory_order_relaxed);
+    struct p *pp = load_acquire(&sched.ps[home]);
+    if (unlikely(load_relaxed(&pp->retired)))
+        pp = load_acquire(&sched.ps[0]); /* where timer_evacuate has put its entries */
+    atomic_fetch_add_explicit(&pp->timers.stale, 1, memory_order_relaxed);
     return true;
 }
 
@@ -112,7 +114,9 @@ int timer_run_due(struct m *mp, struct p *pp, int64_t now)
 static bool adopt(void *arg, struct timer_entry x)
 {
     struct p *to = arg;
-    /* `home` stays: in a G it may be an argument by now, and it is a hint. */
+    /* In a G it may be an argument by now; the program's timers stay timers. */
+    if (!(x.timer & TIMER_OF_GOROUTINE))
+        store_relaxed(&timer_of(&x)->home, to->id);
     timer_queue_put(&to->timers, x, load_relaxed(&sched.coarse_now));
     return false;
 }

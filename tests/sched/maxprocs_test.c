@@ -11,6 +11,7 @@
 #include "test.h"
 
 #include "sched/sched.h"
+#include "sched/section.h"
 
 #if HAVE_TSAN
 #define ROUNDS(n) ((n) / 20)
@@ -32,6 +33,40 @@ TEST(returns_the_value_before)
     CHECK_EQ(go_maxprocs(100000), 1);
     CHECK_EQ(go_maxprocs(first), 4096);
     CHECK_EQ(go_maxprocs(0), first);
+}
+
+static _Atomic int round_now, answered;
+static int returned;
+
+static void *asks_for_three(void *arg)
+{
+    for (int round = 1; round <= *(int *)arg; round++) {
+        while (atomic_load(&round_now) < round)
+            ;
+        returned = go_maxprocs(3);
+        atomic_store(&answered, round);
+    }
+    return NULL;
+}
+
+TEST(of_two_at_once_one_comes_second)
+{
+    pthread_t thread;
+    int before = go_maxprocs(1), rounds = ROUNDS(2000), wrong = 0;
+    REQUIRE(pthread_create(&thread, NULL, asks_for_three, &rounds) == 0);
+    for (int round = 1; round <= rounds; round++) {
+        atomic_store(&round_now, round);
+        int mine = go_maxprocs(2);
+        while (atomic_load(&answered) < round)
+            ;
+        int last = go_maxprocs(1);
+        wrong += !((mine == 1 && returned == 2 && last == 3) || (returned == 1 && mine == 3 && last == 2));
+    }
+    CHECK_EQ(wrong, 0);
+    go_block_enter();
+    pthread_join(thread, NULL);
+    go_block_leave();
+    go_maxprocs(before);
 }
 
 static void tree(int depth)
@@ -135,6 +170,45 @@ TEST(timers_of_ps_that_go)
     go_maxprocs(1);
     go_waitgroup_wait(&running);
     CHECK_EQ(seen, 500);
+    go_maxprocs(first);
+}
+
+/* Timers set on a P that goes are P 0's, and swept there when they have been stopped. */
+enum { TIMERS = 4000 };
+static go_timer *set_there[TIMERS];
+
+static void sets_timers_on_p_1(void)
+{
+    while (atomic_load(&seen) < TIMERS) {
+        struct m *mp = section_enter();
+        uint32_t id = mp->p->id;
+        section_leave(mp);
+        for (int i = 0; id == 1 && i < 100 && seen < TIMERS; i++)
+            set_there[seen++] = go_timer_new(GO_HOUR);
+        go_yield();
+    }
+    go_waitgroup_done(&running);
+}
+
+TEST(timers_of_a_p_that_has_gone_are_swept)
+{
+    int first = go_maxprocs(2);
+    atomic_store(&seen, 0);
+    go_waitgroup_add(&running, 1);
+    go(sets_timers_on_p_1);
+    while (atomic_load(&seen) < TIMERS) /* no go_sleep: it shall be another P's */
+        ;
+    go_waitgroup_wait(&running);
+    go_maxprocs(1);
+    const struct timer_queue *q = &load_relaxed(&sched.ps[0])->timers;
+    CHECK(q->near_count + q->far_count >= TIMERS / 2);
+    for (int i = 0; i < TIMERS; i++)
+        CHECK(go_timer_stop(set_there[i]));
+    for (int i = 0; i < 1000; i++)
+        go_timer_free(go_timer_new(GO_HOUR));
+    CHECK(q->near_count + q->far_count < TIMERS / 2);
+    for (int i = 0; i < TIMERS; i++)
+        go_timer_free(set_there[i]);
     go_maxprocs(first);
 }
 
