@@ -8,6 +8,7 @@
 #include <goroutine/scope.h>
 #include <goroutine/time.h>
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -115,7 +116,7 @@ static int leak_check(const char *title)
     for (int round = 1;; round++) {
         c.report = report_take();
         if (!c.report)
-            return -12; /* ENOMEM */
+            return -ENOMEM;
         system_stack_call(look, &c);
         if (!c.moving || (round >= ROUNDS && os_now() >= until))
             break;

@@ -9,7 +9,10 @@
 #include <goroutine/io.h>
 #include <goroutine/time.h>
 
+#include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "debug/events.h"
 #include "debug/page.h"
@@ -81,7 +84,7 @@ static int write_goroutines(int fd, bool json)
 {
     struct report *r = report_take();
     if (!r)
-        return -12; /* ENOMEM */
+        return -ENOMEM;
     out_open(&r->out, fd);
     if (json) {
         int64_t now = os_now();
@@ -157,7 +160,7 @@ static void send_file(int fd, int file, const char *type)
 {
     struct out head;
     char buffer[8192];
-    long size = SYSCALL3(SYS_lseek, file, 0, 2 /* SEEK_END */), n;
+    long size = SYSCALL3(SYS_lseek, file, 0, SEEK_END), n;
     out_open(&head, -1); /* of which only the buffer is used: it holds it all */
     out_f(&head, "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %lu\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n",
           type, (uint64_t)size);
@@ -183,7 +186,7 @@ static void answer(int fd, const char *request)
         return;
     }
     const char *path = request + 4, *type = "application/json";
-    int file = (int)SYSCALL2(SYS_memfd_create, "answer", 1 /* MFD_CLOEXEC */);
+    int file = (int)SYSCALL2(SYS_memfd_create, "answer", MFD_CLOEXEC);
     int error = file;
     if (is(path, "/")) {
         type = "text/html; charset=utf-8";
@@ -198,7 +201,7 @@ static void answer(int fd, const char *request)
     } else if (is(path, "/trace")) {
         error = write_trace(file, path + 6);
     } else {
-        error = -2; /* ENOENT */
+        error = -ENOENT;
     }
     if (error == -2)
         send_text(fd, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
@@ -253,7 +256,7 @@ static void serve(void *arg)
         int fd = io_accept(d, (uint32_t)((uintptr_t)arg >> GENERATION_SHIFT));
         if (fd >= 0)
             launch(connection, (uintptr_t)fd);
-        else if (fd == -9 || fd == -22 || fd == -88) /* EBADF, EINVAL, ENOTSOCK: closed or shut down */
+        else if (fd == -EBADF || fd == -EINVAL || fd == -ENOTSOCK) /* closed or shut down */
             return;
         else
             go_sleep(10 * GO_MILLISECOND); /* out of descriptors, or the client has gone */

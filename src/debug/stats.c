@@ -2,6 +2,7 @@
 // Figures. All counters are kept by whoever is the owner of what they count; here they are only added up.
 #include <goroutine/debug.h>
 
+#include <errno.h>
 #include <string.h>
 
 #include "debug/events.h"
@@ -72,7 +73,7 @@ GO_EXPORT int go_stats_proc(int i, go_proc_statistics *stats)
 {
     section_leave(section_enter());
     if (i < 0 || (uint32_t)i >= load_relaxed(&sched.procs))
-        return -22; /* EINVAL */
+        return -EINVAL;
     struct p *pp = load_acquire(&sched.ps[i]);
     *stats = (go_proc_statistics){
         .running = load_relaxed(&pp->m) != NULL,

@@ -12,14 +12,14 @@
 #include "debug/symbol.h"
 
 #include <elf.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/sanitize.h"
 #include "os/linux/syscall.h"
 #include "os/vm.h"
 
-#define OPEN_FLAGS 02000000 /* O_RDONLY | O_CLOEXEC */
-#define AT_CWD (-100)
 #define ARENA (256u << 20) /* address space only */
 #define INNER "goroutine.." /* before names in the archive: tools/inner-names */
 
@@ -27,10 +27,10 @@
 
 static const char *map_file(const char *path, size_t *size)
 {
-    int fd = (int)SYSCALL4(SYS_openat, AT_CWD, path, OPEN_FLAGS, 0);
+    int fd = (int)SYSCALL4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0)
         return NULL;
-    long length = SYSCALL3(SYS_lseek, fd, 0, 2 /* SEEK_END */);
+    long length = SYSCALL3(SYS_lseek, fd, 0, SEEK_END);
     const char *image = NULL;
     if (length > (long)sizeof(Elf64_Ehdr))
         image = vm_map_file(fd, (size_t)length);
@@ -197,7 +197,7 @@ static bool read_maps(struct symbols *s)
     struct arena text;
     if (!arena_open(&text, 64u << 20))
         return false;
-    int fd = (int)SYSCALL4(SYS_openat, AT_CWD, "/proc/self/maps", OPEN_FLAGS, 0);
+    int fd = (int)SYSCALL4(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
     size_t size = 0;
     while (fd >= 0 && size < text.size - 4096) {
         long n = SYSCALL3(SYS_read, fd, text.base + size, text.size - 1 - size);
@@ -247,7 +247,7 @@ bool symbols_open(struct symbols *s)
     struct region *r = region_of(s, (uintptr_t)symbols_open);
     s->library = r ? r->module : NULL;
     char exe[512];
-    long n = SYSCALL4(SYS_readlinkat, AT_CWD, "/proc/self/exe", exe, sizeof exe - 1);
+    long n = SYSCALL4(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", exe, sizeof exe - 1);
     for (int i = 0; n > 0 && i < s->module_count; i++)
         if (strlen(s->modules[i].path) == (size_t)n && !memcmp(s->modules[i].path, exe, (size_t)n))
             s->modules[i].is_program = true;

@@ -3,15 +3,14 @@
 
 #include <goroutine/go.h>
 
+#include <errno.h>
+#include <poll.h>
 #include <string.h>
+#include <time.h>
 
 #include "io/op.h"
 #include "os/linux/syscall.h"
 #include "os/vm.h"
-
-#define INTERRUPTED (-4) /* EINTR */
-#define AGAIN (-11)      /* EAGAIN */
-#define BROKEN (-32)     /* EPIPE */
 
 void out_open(struct out *o, int fd)
 {
@@ -27,20 +26,15 @@ void out_flush(struct out *o)
         struct sigpipe_guard guard;
         sigpipe_hold(&guard);
         long n = SYSCALL3(SYS_write, o->fd, o->buffer + done, o->used - done);
-        sigpipe_release(&guard, n == BROKEN);
+        sigpipe_release(&guard, n == -EPIPE);
         if (n >= 0) {
             done += (size_t)n;
-        } else if (n == AGAIN) {
+        } else if (n == -EAGAIN) {
             /* Somebody made it non-blocking. A report that waits is better than half of one. */
-            struct {
-                int fd;
-                short events, revents;
-            } poll = { .fd = o->fd, .events = 4 /* POLLOUT */ };
-            struct {
-                int64_t s, ns;
-            } timeout = { 1, 0 };
-            SYSCALL6(SYS_ppoll, &poll, 1, &timeout, 0, 8, 0);
-        } else if (n != INTERRUPTED) {
+            struct pollfd room = { .fd = o->fd, .events = POLLOUT };
+            struct timespec second = { .tv_sec = 1 };
+            SYSCALL6(SYS_ppoll, &room, 1, &second, 0, 8, 0);
+        } else if (n != -EINTR) {
             o->error = (int)n;
         }
     }

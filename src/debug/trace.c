@@ -8,6 +8,8 @@
 #include <goroutine/debug.h>
 #include <goroutine/time.h>
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -29,7 +31,6 @@
 #define EVENTS_LEAST 1024u
 #define EVENTS_MOST (1u << 24)
 #define ARENA (1ull << 36) /* address space only */
-#define ALREADY (-114)     /* EALREADY */
 
 /* The same moment on both clocks. */
 struct moment {
@@ -70,7 +71,7 @@ static void end_recording(void)
 static void switch_on(struct m *mp, void *arg)
 {
     (void)mp;
-    *(int *)arg = on ? ALREADY : 0;
+    *(int *)arg = on ? -EALREADY : 0;
     if (on)
         return;
     for (uint32_t i = 0, count = load_acquire(&sched.p_count); i < count; i++) {
@@ -85,7 +86,7 @@ static void switch_on(struct m *mp, void *arg)
 static void switch_off(struct m *mp, void *arg)
 {
     (void)mp;
-    *(int *)arg = on ? 0 : ALREADY;
+    *(int *)arg = on ? 0 : -EALREADY;
     if (!on)
         return;
     stop_ticks = arch_ticks();
@@ -105,7 +106,7 @@ GO_EXPORT int go_trace_start(size_t events)
 {
     section_leave(section_enter()); /* may be the first call */
     if (events > EVENTS_MOST)
-        return -22; /* EINVAL */
+        return -EINVAL;
     int result;
     set_size(events);
     world_call(switch_on, &result);
@@ -264,9 +265,10 @@ static bool read_memory(void *to, const void *from, size_t size)
 {
     struct iovec here = { to, size }, there = { (void *)from, size };
     long n = SYSCALL6(SYS_process_vm_readv, SYSCALL0(SYS_getpid), &here, 1, &there, 1, 0);
-    if (n == -38 || n == -1) /* ENOSYS, EPERM: it cannot be asked */
+    bool refused = n == -ENOSYS || n == -EPERM; /* it cannot be asked */
+    if (refused)
         memcpy(to, from, size);
-    return n == (long)size || n == -38 || n == -1;
+    return n == (long)size || refused;
 }
 
 /* In pieces that lie in one page each; cut if it is very long. NULL: it is not there. */
@@ -495,7 +497,7 @@ static void trace_write(struct trace *t)
     t->people = arena_get(&t->arena, room * sizeof *t->people);
     t->people_mask = room - 1;
     if (t->full || !t->people || !symbols_open(&t->symbols)) {
-        t->result = -12; /* ENOMEM */
+        t->result = -ENOMEM;
         return;
     }
     out_open(&t->out, t->fd);
@@ -544,7 +546,7 @@ static int dump(int fd, struct moment since)
     struct dump d;
     system_stack_call(dump_open, &d);
     if (!d.trace)
-        return -12; /* ENOMEM */
+        return -ENOMEM;
     d.trace->fd = fd;
     d.trace->since = since;
     world_call(copy_all, d.trace);
@@ -565,7 +567,7 @@ GO_EXPORT int go_trace_dump(int fd)
     bool begun;
     section_leave(section_enter());
     world_call(look_begun, &begun);
-    return begun ? dump(fd, (struct moment){ 0 }) : -61; /* ENODATA */
+    return begun ? dump(fd, (struct moment){ 0 }) : -ENODATA;
 }
 
 /* --- windows --- */
@@ -600,8 +602,8 @@ int trace_window(int fd, int64_t length)
 
 static int file_open(void)
 {
-    return (int)SYSCALL4(SYS_openat, -100 /* AT_FDCWD */, options.trace_file,
-                         02001101 /* O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC */, 0666);
+    return (int)SYSCALL4(SYS_openat, AT_FDCWD, options.trace_file,
+                         O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 }
 
 static void complain(int error)
@@ -625,7 +627,7 @@ void trace_at_end(bool stopped)
     }
     int result;
     if (stopped) {
-        result = -12; /* ENOMEM */
+        result = -ENOMEM;
         trace.fd = fd;
         if (trace_open(&trace)) {
             copy_all(NULL, &trace);

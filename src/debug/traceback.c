@@ -21,6 +21,7 @@
 
 #include <goroutine/go.h>
 
+#include <errno.h>
 #include <string.h>
 
 #include "arch/arch.h"
@@ -571,7 +572,7 @@ GO_EXPORT int go_traceback(int fd)
 {
     struct traceback t = { .fd = fd, .report = report_take() };
     if (!t.report)
-        return -12; /* ENOMEM */
+        return -ENOMEM;
     system_stack_call(traceback, &t);
     return t.result;
 }

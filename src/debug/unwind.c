@@ -205,6 +205,8 @@ bool unwind_running(struct frames *f, struct g *gp, int tid)
     int signo = HAVE_TSAN ? 0 : request_signal();
     if (!signo || is_blocked(tid, signo))
         return false;
+    if (load_acquire(&request.state) == ANSWERING)
+        return false; /* one that we did not wait for any longer is still at it: pairs with the release in on_request */
     request.gp = gp;
     request.tid = tid;
     store_release(&request.state, ASKED);

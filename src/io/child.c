@@ -144,9 +144,13 @@ GO_EXPORT int go_run(const char *const argv[], ...)
         return pid;
     pid_t r = go_wait_child(pid, &status);
     if (r == -ECANCELED || r == -ETIMEDOUT) {
-        /* Nobody else knows of it. Its end does not take long now. */
-        SYSCALL2(SYS_kill, pid, SIGKILL);
-        IO_BLOCKING(SYSCALL4(SYS_wait4, pid, &status, 0, NULL));
+        /* Its end does not take long then. Unless it is no child any more: somebody who waits for any of them may have taken it, and the
+         * number be another's. */
+        siginfo_t info;
+        if (SYSCALL6(SYS_waitid, P_PID, pid, &info, WEXITED | WNOHANG | WNOWAIT, NULL, 0) == 0) {
+            SYSCALL2(SYS_kill, pid, SIGKILL);
+            IO_BLOCKING(SYSCALL4(SYS_wait4, pid, &status, 0, NULL));
+        }
     }
     return r < 0 ? r : status;
 }

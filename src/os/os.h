@@ -38,7 +38,8 @@ int64_t os_tsan_signals(int64_t deadline);
 bool os_fence_init(void);
 void os_fence_others(void);
 
-/* 0 or -errno. */
+/* 0 or -errno. The thread begins with all signals blocked but those of its own faults: the program's handlers are not for its
+ * small stack, and what the program waits for with sigwait is not its to take. */
 int os_thread_start(void *(*fn)(void *), void *arg, size_t stack_size);
 void os_thread_yield(void);
 int os_gettid(void);

@@ -6,6 +6,7 @@
 // that are left. Each is taken off the list before it is called. A return that has nothing of that to do takes a shorter way.
 #include <goroutine/go.h>
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,8 +79,8 @@ GO_EXPORT int go_defer(void (*fn)(void *), void *arg)
 {
     struct g *gp = self();
     if (!fn)
-        return -22; /* EINVAL */
-    return defer_push(gp, fn, arg) ? 0 : -12; /* ENOMEM */
+        return -EINVAL;
+    return defer_push(gp, fn, arg) ? 0 : -ENOMEM;
 }
 
 struct new_key {
@@ -92,7 +93,7 @@ static void key_add(void *arg)
     struct new_key *k = arg;
     lock_take(&keys.lock);
     void *grown = realloc(keys.destroy, (keys.count + 1) * sizeof *keys.destroy);
-    k->key = -12; /* ENOMEM */
+    k->key = -ENOMEM;
     if (grown) {
         keys.destroy = grown;
         keys.destroy[keys.count] = k->destroy;
@@ -124,13 +125,13 @@ GO_EXPORT int go_set_local(go_key key, void *value)
     uint32_t count = keys.count;
     lock_release(&keys.lock);
     if (key < 0 || (uint32_t)key >= count)
-        return -22; /* EINVAL */
+        return -EINVAL;
     if ((uint32_t)key >= gp->run.local_count) {
         if (!value)
             return 0;
         void **locals = roomy_realloc(gp->run.locals, count * sizeof *locals);
         if (!locals)
-            return -12; /* ENOMEM */
+            return -ENOMEM;
         memset(locals + gp->run.local_count, 0,
                (count - gp->run.local_count) * sizeof *locals);
         g_untidy(gp);

@@ -175,6 +175,6 @@ _Noreturn void check_failed(const char *file, int line, const char *what)
     /* The library itself is broken: say where, and leave a core. */
     char text[512];
     int n = snprintf(text, sizeof text, "libgoroutine: %s:%d: check failed: %s\n", file, line, what);
-    write_last(text, (size_t)n);
+    write_last(text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
     abort();
 }

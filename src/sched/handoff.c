@@ -11,6 +11,8 @@
 // The nasty race: the M enters a section just as its P is taken. p_seize has decided it: if the
 // M was first, its section is waited for and the P taken after it, or not at all; if it was second, it waits
 // for ATTN_SEIZED to go and then sees ATTN_DETACHED, which was set before.
+#include <errno.h>
+
 #include "arch/arch.h"
 #include "sched/fair.h"
 #include "sched/fatal.h"
@@ -243,7 +245,7 @@ static void start_new(void *arg)
 {
     struct start *start = arg;
     struct m *mp = m_new();
-    start->error = -12; /* ENOMEM */
+    start->error = -ENOMEM;
     if (!mp)
         return;
     mp->next_p = start->p;

@@ -38,13 +38,15 @@
 // So an M waits for a stack only when it has left the one it was on: switch_to goes by g0 if its next is not free.
 #pragma once
 
+#include <errno.h>
+
 #include "base/check.h"
 #include "sched/sched.h"
 
 #define TOKEN_ARMED 1u
 
 /* What wait_park_until returns when its time has come; other results are a scope's. */
-#define WAIT_TIME_UP (-62) /* ETIME */
+#define WAIT_TIME_UP (-ETIME)
 
 static inline uint64_t wait_arm_as(struct g *gp, enum wait_reason reason, bool cancellable)
 {

@@ -20,7 +20,6 @@
 // A thread in go_block_enter loses its P at the next look if something waits, and after a slice in any case, so
 // that the process can come to rest while it blocks. GODEBUG=preempt=0 keeps hogs on their Ps;
 // they are asked to yield at their next call into the library.
-#include <signal.h>
 #include <stdio.h>
 
 #include "base/options.h"
@@ -347,12 +346,6 @@ static bool scavenge(void)
 static void *sysmon(void *arg)
 {
     (void)arg;
-    /* The program's handlers are not for this small stack, and what it waits for with sigwait is not ours to take. */
-    sigset_t all;
-    sigfillset(&all);
-    sigdelset(&all, SIGSEGV); /* its own: debug_fault */
-    sigdelset(&all, SIGBUS);
-    pthread_sigmask(SIG_SETMASK, &all, NULL);
     int64_t delay = PERIOD_LEAST, scavenged = os_now(), traced = sched.start_time;
     int quiet = 0;
     bool kicked = false, dozed = false, stacks_idle = false;

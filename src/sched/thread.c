@@ -87,7 +87,7 @@ void thread_watch_end(struct m *mp)
         fatal("out of memory: no room for a thread's end to be noticed");
 }
 
-/* Of the thread that made the first call. Every M begins with it, whoever makes it: sysmon blocks all signals. */
+/* Of the thread that made the first call. Every M begins with it, whoever makes it. */
 static sigset_t first_mask;
 
 static void *m_main(void *arg)

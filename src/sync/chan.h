@@ -3,6 +3,7 @@
 // signals. The essays are in chan.c.
 #pragma once
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/atomic.h"
@@ -201,7 +202,7 @@ static always_inline int chan_put(struct go_channel *c, const void *value, struc
 {
     struct waiter *w;
     if (unlikely(c->flags & CHAN_CLOSED))
-        return -32 /* EPIPE */;
+        return -EPIPE;
     if (c->recvq && likely((w = queue_claim(&c->recvq)) != NULL)) {
         check(load_relaxed(&c->count) == 0); /* a buffered value implies no waiting receiver */
         if (likely(w->value != NULL))
@@ -211,7 +212,7 @@ static always_inline int chan_put(struct go_channel *c, const void *value, struc
     }
     uint32_t count = load_relaxed(&c->count);
     if (count == c->capacity)
-        return -11 /* EAGAIN */;
+        return -EAGAIN;
     value_copy(chan_place(c, c->tail), value, c->size);
     c->tail = chan_next(c, c->tail);
     store_relaxed(&c->count, count + 1);
@@ -247,7 +248,7 @@ static always_inline int chan_take(struct go_channel *c, void *out, struct g **w
             memset(out, 0, c->size);
         return 0;
     }
-    return -11 /* EAGAIN */;
+    return -EAGAIN;
 }
 
 /* --- for select, timers, signals --- */

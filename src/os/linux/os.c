@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -37,7 +38,7 @@ static bool futex_wait(_Atomic uint32_t *word, uint32_t expected, int64_t deadli
     /* FUTEX_WAIT_BITSET takes an absolute time on CLOCK_MONOTONIC; FUTEX_WAIT a relative one. */
     long r = SYSCALL6(SYS_futex, word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, expected,
                       deadline ? &t : NULL, NULL, FUTEX_BITSET_MATCH_ANY);
-    return r != -110 /* ETIMEDOUT */;
+    return r != -ETIMEDOUT;
 }
 
 #if HAVE_TSAN
@@ -88,13 +89,18 @@ int os_thread_start(void *(*fn)(void *), void *arg, size_t stack_size)
     if (error)
         return -error;
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    /* Too small for a program with much thread-local storage is EINVAL: keep the default then. */
     pthread_attr_setstacksize(&attr, stack_size);
+    sigset_t all, before;
+    sigfillset(&all);
+    sigdelset(&all, SIGSEGV); /* its own faults */
+    sigdelset(&all, SIGBUS);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     error = pthread_create(&thread, &attr, fn, arg);
-    if (error == 22 /* EINVAL: TLS does not fit */) {
+    if (error == EINVAL) { /* too small for the program's thread-local storage */
         pthread_attr_setstacksize(&attr, 8 << 20);
         error = pthread_create(&thread, &attr, fn, arg);
     }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
     return -error;
 }
@@ -236,7 +242,7 @@ bool os_signal_is_own(int signo)
 uint64_t os_random(void)
 {
     uint64_t r = 0;
-    if (SYSCALL3(SYS_getrandom, &r, sizeof r, 1 /* GRND_NONBLOCK */) != (long)sizeof r)
+    if (SYSCALL3(SYS_getrandom, &r, sizeof r, GRND_NONBLOCK) != (long)sizeof r)
         r = (uint64_t)os_now() * 0x9e3779b97f4a7c15ull;
     return r;
 }
@@ -246,9 +252,9 @@ void os_write(int fd, const void *buffer, size_t size)
     const char *at = buffer;
     while (size > 0) {
         long n = SYSCALL3(SYS_write, fd, at, size);
-        if (n == -4 /* EINTR */)
+        if (n == -EINTR)
             continue;
-        if (n == -11 /* EAGAIN: a terminal that somebody made non-blocking */) {
+        if (n == -EAGAIN) { /* a terminal that somebody made non-blocking */
             struct pollfd room = { fd, POLLOUT, 0 };
             SYSCALL6(SYS_ppoll, &room, 1, NULL, NULL, 0, 0);
             continue;

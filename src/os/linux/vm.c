@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "os/linux/syscall.h"
@@ -132,7 +133,7 @@ void vm_unguard(void *start, size_t size)
 
 bool vm_faults(void *start)
 {
-    return SYSCALL2(SYS_clock_gettime, 1 /* CLOCK_MONOTONIC */, start) == -EFAULT;
+    return SYSCALL2(SYS_clock_gettime, CLOCK_MONOTONIC, start) == -EFAULT;
 }
 
 int vm_executable(void *start, size_t size)
