@@ -3,13 +3,14 @@
  * Channels: values of one type on their way from goroutine to goroutine, first come, first served.
  *
  *	chan(int) c = chan_make(int, 16);
- *	go(worker, c);
+ *	go(worker, chan_ref(c));	// worker ends with chan_unref(c)
  *	chan_send(c, 42);
  *	chan_close(c);
  *	chan_unref(c);
  *
- * Everything here works from any thread, a goroutine's or a plain one. A channel holds references: chan_make gives
- * one, and the last chan_unref frees it. Every goroutine that uses a channel must be covered by somebody's reference.
+ * Everything here works from any thread, a goroutine's or a plain one. A channel counts references: chan_make gives
+ * one, and the last chan_unref frees it. Every goroutine that uses a channel must be covered by somebody's reference. Who has
+ * received a value, or learnt of the close, may give up the last one, even if the other's call has not returned yet.
  *
  * A NULL channel blocks for ever in send and receive (the try forms return -EAGAIN), has length and capacity 0; closing
  * it is fatal, chan_ref and chan_unref of it do nothing.

@@ -75,8 +75,8 @@ const char *go_stats_wait(int i);
  * The flight recorder. While it is on, each P keeps its last events in a ring: which goroutine ran when, why it
  * left, who woke or launched whom. It takes about 5 to 20 ns an event, so it may be left on; `events` (rounded up to a power of
  * two, at least 1024, at most 2^24; 0: 65536) of 16 bytes are kept for each P, a figure that counts at the first start. Returns
- * 0, -EALREADY if it is on, or -EINVAL. GODEBUG=trace=FILE records the whole run, a million events for each P, and writes FILE
- * at exit, or when a fatal error is reported. Never parks; from any thread.
+ * 0, -EALREADY if it is on, or -EINVAL; a P for which there is no memory records nothing. GODEBUG=trace=FILE records the whole
+ * run, a million events for each P, and writes FILE at exit, or when a fatal error is reported. Never parks; from any thread.
  */
 int go_trace_start(size_t events);
 

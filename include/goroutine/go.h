@@ -28,7 +28,7 @@ void go_yield(void);
  */
 _Noreturn void go_exit(void);
 
-/* The number of the calling goroutine, unique in the process; main is 1; 0 on a plain thread. Never parks. */
+/* The number of the calling goroutine, unique in the process; main is 1; 0 on a plain thread. Never parks; from any thread. */
 uint64_t go_id(void);
 
 /* How many goroutines there are: launched, main included, and not ended. Never parks; from any thread. */
@@ -52,7 +52,8 @@ int go_defer(void (*fn)(void *), void *arg);
 
 /*
  * From here to the matching go_unlock_thread the calling goroutine stays on its present thread, and no other
- * goroutine runs there. Calls nest. If the goroutine ends before, so does the thread. Needed around waits in whose course something belongs
+ * goroutine runs there. Calls nest. If the goroutine ends before, so does the thread (the process's first one rests instead, and its
+ * thread-specific values are not destroyed). Needed around waits in whose course something belongs
  * to the thread: a library's thread-local state; a FILE, or a mutex that is recursive, checked or robust, or a rwlock, where a library
  * calls back and the callback parks (SQLite's busy handler, fopencookie); uselocale; the signal mask. A plain mutex may be held. Costs
  * two switches of threads for each wait. Unlocking what is not locked is fatal. No effect on a plain thread. Never parks; from any thread.
@@ -76,8 +77,9 @@ int go_set_local(go_key key, void *value);
 /*
  * Put these around a call that may block its thread for long: read(2), a database client, flock. Others get the
  * processor then without waiting until the scheduler notices by itself, which takes some 10 ms. They cost a few
- * nanoseconds if the call does not block. Calls nest. Leaving what was not entered is fatal, as is ending in
- * between; on a plain thread both have no effect. go_block_leave may park; from any thread.
+ * nanoseconds if the call does not block. Calls nest. Look at errno before go_block_leave: it is the thread's, and the goroutine
+ * may go on on another one. Leaving what was not entered is fatal, as is ending in between; on a plain thread both have no
+ * effect. go_block_leave may park; from any thread.
  */
 void go_block_enter(void);
 void go_block_leave(void);

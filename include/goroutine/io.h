@@ -46,7 +46,7 @@ ssize_t go_writev(int fd, const struct iovec *iov, int count);
 /* The same, and tells through *written (unless NULL) how many bytes went out, also after an error. */
 ssize_t go_write_count(int fd, const void *buffer, size_t size, size_t *written);
 
-/* At an offset, which the descriptor's own is left out of. They may be short, as the system calls. */
+/* At the given offset; the descriptor's own is neither used nor changed. They may be short, as the system calls. */
 ssize_t go_pread(int fd, void *buffer, size_t size, off_t offset);
 ssize_t go_pwrite(int fd, const void *buffer, size_t size, off_t offset);
 ssize_t go_preadv(int fd, const struct iovec *iov, int count, off_t offset);
@@ -64,8 +64,8 @@ ssize_t go_sendto(int fd, const void *buffer, size_t size, int flags, const stru
 		  socklen_t address_size);
 ssize_t go_sendmsg(int fd, const struct msghdr *message, int flags);
 
-/* The next connection of a listening socket; address and size as in accept(2), or NULL. Connections that have gone again are
- * passed over; -EMFILE, -ENFILE and the like are returned, and the connection waits. */
+/* The next connection of a listening socket, O_NONBLOCK off; address and size as in accept(2), or NULL. Connections that have gone
+ * again are passed over; -EMFILE, -ENFILE and the like are returned, and the connection waits. */
 int go_accept(int fd, struct sockaddr *address, socklen_t *size);
 
 /* 0 when connected. After -ECANCELED or -ETIMEDOUT the attempt of an Internet socket goes on by itself: close the socket, or call again,
@@ -88,8 +88,8 @@ int go_wait_fd(int fd, short events);
 
 /*
  * From the time read_by (write_by) on, reads and accepts (writes, connects) of fd return -ETIMEDOUT, also those that wait already
- * and those that could be done at once; 0 means no deadline. It stays until it is set anew or go_close. A descriptor that has had
- * one must be closed by go_close. 0, -EBADF or -ENOMEM.
+ * and those that could be done at once; 0 means no deadline, a time below 0 has passed. It stays until it is set anew or go_close. A
+ * descriptor that has had one must be closed by go_close. 0, -EBADF or -ENOMEM.
  */
 int go_fd_deadline(int fd, go_time read_by, go_time write_by);
 
@@ -113,8 +113,8 @@ int go_listen(const char *network, const char *address);
 /*
  * A socket connected to the address, in go_listen's notation, TCP_NODELAY and keep-alive set. Names are resolved on a thread of
  * their own. All addresses are tried, IPv6 first, the next one a quarter of a second after the last or when that has failed
- * (RFC 8305). Returns the socket, or the first error of the first address; -ENOENT for a name that is not known, -EAGAIN if no
- * name server answers or no thread can be made. "" as host means this machine.
+ * (RFC 8305). Returns the socket, O_NONBLOCK off, or the first error of the first address; -EAGAIN if no name server answers or no
+ * thread can be made; otherwise as go_listen. "" as host means this machine.
  */
 int go_dial(const char *network, const char *address);
 

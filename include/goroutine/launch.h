@@ -9,7 +9,8 @@
  * starts fn(args...) as a goroutine. The arguments are evaluated here, once, and converted to the types of fn's
  * parameters as in the call fn(args...): up to 32 of them, of any type up to 16-byte alignment, variadic callees
  * included. fn is evaluated once and may be any expression of function or pointer-to-function type. Its result is
- * discarded; a structure result is refused. Never parks, may be used from any thread; out of memory is fatal.
+ * discarded; a structure result is refused. Fatal: a NULL fn, a scope that was closed, out of memory. Never parks;
+ * from any thread.
  *
  * "How a go statement is compiled"
  *
@@ -31,9 +32,9 @@
  * But arguments are always the lowest thing in the caller's frame: they end where its variables begin.
  *
  * With GCC that place has a name, alloca(0): it is the end of the area for arguments, whether the compiler pushes them or has
- * reserved the area once and for all, and costs no more than keeping a frame pointer. Only must no pop of an earlier
- * call's arguments be outstanding, for GCC would take the popped for the new ones' room; it pops all at the end of a
- * basic block, and an empty asm goto ends one.
+ * reserved the area once and for all, and costs no more than keeping a frame pointer. But no earlier call's arguments may
+ * still be waiting to be popped: GCC would use their room for the new ones. It pops all at the end of a basic block, and an
+ * empty asm goto ends one.
  *
  * Clang has no such name. Where a frame has variable-length arrays it pushes, and the arguments end where the
  * stack pointer was at the statement. Otherwise it has reserved the area, the stack pointer does not move, and the end is

@@ -13,10 +13,11 @@
  * its header ends with -ECANCELED or -ETIMEDOUT, and so does every later one; a wait that is ended so has consumed, sent and acquired
  * nothing. Calls that need not wait go on as before. It is up to the goroutines to end then.
  *
- * A scope opened inside another is its child: it takes over the other's cause, when it is opened and later, and so its deadline,
- * too, until the other is closed. Nothing goes upwards.
+ * A scope opened inside another is its child: when the other is cancelled, by whatever cause, or its deadline passes, so is the
+ * child, with -ECANCELED or -ETIMEDOUT, when it is opened and later, until the other is closed. Nothing goes upwards.
  *
- * go_scope_go(s, fn, args...) and go_options.scope are in launch.h. Using a scope after it was closed is fatal as far as it is noticed.
+ * go_scope_go(s, fn, args...) and go_options.scope are in launch.h. Using a scope after it was closed is fatal as far as it is
+ * noticed: whoever launches into a scope, or enters it, from outside must know that it is not being closed.
  */
 #pragma once
 
@@ -59,7 +60,8 @@ void go_shield_begin(void);
 void go_shield_end(void);
 
 /* In between the caller, goroutine or thread, is inside s and not inside the scope it was in before. They nest; leaving
- * another scope than the one entered last is fatal. A goroutine that ends leaves what it has entered. Never park; from any thread. */
+ * another scope than the one entered last is fatal. A goroutine that ends leaves what it has entered. Out of memory
+ * is fatal. Never park; from any thread. */
 void go_scope_enter(go_scope *s);
 void go_scope_leave(go_scope *s);
 

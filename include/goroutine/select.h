@@ -7,8 +7,9 @@
  *	}
  *
  * Of the cases that can run at once one is chosen by chance, each with the same probability; if none can, the call waits
- * until one can. The same channel may occur in several cases, in both directions too: a select never
- * serves itself. A case with a NULL channel never runs.
+ * until one can. If one event then makes several possible (the same channel in several cases, equal times, descriptors found
+ * ready together) chance decides, too; of channels that are served one after the other the first counts. The same channel
+ * may occur in several cases, in both directions too: a select never serves itself. A case with a NULL channel never runs.
  */
 #pragma once
 
@@ -62,7 +63,7 @@ typedef struct go_case {
  * ever run, it waits for ever. -EPIPE: a send on a closed channel was chosen that has no ok; -EBADF: a descriptor is
  * bad or was closed meanwhile; -EMFILE, -ENFILE, -ENOMEM, -ENOSPC: one cannot be
  * waited for; -ECANCELED or -ETIMEDOUT from the goroutine's scope: then no case has run. May park; from
- * any thread. Allocates nothing up to 8 cases.
+ * any thread. Up to 8 cases it allocates nothing; beyond, out of memory is fatal.
  */
 #define go_select(...) \
 	go_selectv((go_case[]){ { .chan_ = 0 }, __VA_ARGS__ } + 1, __extension__({ \

@@ -15,8 +15,8 @@ extern "C" {
  * it does no more; a handler that the program had installed is still called. Several channels may listen to one signal.
  * Nobody waits for a full channel: it misses the signal, so one place per signal that must not be missed is the least. Keeps a
  * reference to c. Returns 0; -EINVAL for a NULL channel, no signal, what is no signal, or one that cannot be caught so (SIGKILL,
- * SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL); -EBUSY for a real-time signal that the library has begun to use itself, which are
- * the highest that had no handler; -ENOMEM, -EMFILE. Never parks; from any thread.
+ * SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL); -EBUSY for a real-time signal that the library has begun to use itself, one of the
+ * highest that had no handler; -ENOMEM, -EMFILE, -ENFILE. Never parks; from any thread.
  */
 int go_signal_notify(go_chan(int) c, int signo, ...);
 

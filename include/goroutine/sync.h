@@ -2,7 +2,8 @@
 /*
  * Locks and the like, for goroutines and plain threads at once. Zero-initialised memory is ready for use, but for a
  * semaphore that is to begin with something. None may be copied or moved while in use. They hold no memory of their
- * own: what is not in use may simply be freed. It is in use until every call for it has returned.
+ * own: what is not in use may simply be freed. It is in use until every call for it has returned; a wait group only until the
+ * last wait has, and the dones that let it go on need not have.
  *
  * What happens before an unlock, a done, a signal or a release is seen after the lock, the wait or the acquire
  * that it lets go on.
@@ -49,7 +50,7 @@ typedef struct go_sem {
 } go_sem;
 
 /*
- * A lock that one holds at a time; not the same one has to unlock it. Mostly whoever comes first gets it, but one that has
+ * One holder at a time; another goroutine or thread may unlock it. Mostly whoever comes first gets it, but one that has
  * waited for a millisecond gets it next: nobody starves. Unlocking what is not locked is fatal. lock may park, and so
  * may unlock, to let others run; trylock never does; from any thread. (Unlocking alone does not make a plain thread one that counts
  * for the report of deadlocks, here and below.)
@@ -83,8 +84,8 @@ void go_cond_signal(go_cond *c);
 void go_cond_broadcast(go_cond *c);
 
 /*
- * A counter that can be waited for. add changes it by n, which may be negative; done by -1; wait waits until it is 0. An add
- * that makes it more than 0 while somebody waits, or a counter below 0, is fatal. wait may park; from any thread.
+ * A counter that can be waited for. add changes it by n, which may be negative; done by -1; wait waits until it is 0. Fatal: a
+ * counter below 0; an add from 0 while somebody waits, or before a wait that it let go on has returned. wait may park; from any thread.
  */
 void go_waitgroup_add(go_waitgroup *wg, int n);
 void go_waitgroup_done(go_waitgroup *wg);
@@ -97,7 +98,8 @@ void go_waitgroup_wait(go_waitgroup *wg);
  */
 void go_once_do(go_once *once, void (*fn)(void *), void *arg);
 
-/* Begins with n (2^62 - 1 if it is more; fatal below 0), without this call with 0. Not while in use. */
+/* Begins with n (2^62 - 1 if it is more; fatal below 0), without this call with 0. Not while in use. Never
+ * parks; from any thread. */
 void go_sem_init(go_sem *s, int64_t n);
 
 /*

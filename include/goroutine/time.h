@@ -43,7 +43,7 @@ go_chan(go_time) go_after(go_duration d);
 
 /*
  * When d has passed, fn(arg) is called in a goroutine of its own, outside of every scope. go_timer_free the result, also after it
- * has fired. Never parks; from any thread.
+ * has fired. A NULL fn is fatal. Never parks; from any thread.
  */
 go_timer *go_after_func(go_duration d, void (*fn)(void *), void *arg);
 
@@ -59,9 +59,9 @@ go_timer *go_ticker_new(go_duration period);
 go_chan(go_time) go_timer_chan(go_timer *t);
 
 /*
- * stop: it will not fire. reset: it fires when d has passed from now on, a ticker every d. True if it was pending: it had not
- * fired, or its value had not been received. After they return no earlier value is received, and go_after_func's fn is not launched
- * any more (it may be running). Never park; from any thread.
+ * stop: it will not fire. reset: it fires when d has passed from now on, a ticker every d (0 or less is fatal for it). True if it
+ * was pending: it had not fired, or its value had not been received. After they return no earlier value is received, and
+ * go_after_func's fn is not launched any more (it may be running). Never park; from any thread.
  */
 bool go_timer_stop(go_timer *t);
 bool go_timer_reset(go_timer *t, go_duration d);

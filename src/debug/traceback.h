@@ -80,7 +80,7 @@ struct report {
 };
 
 /* Collects all goroutines while the world is stopped, and lets it go on. NULL if there is no memory. Outside of a section; on any
- * stack. What follows wants a system stack, and `out` opened by the caller. */
+ * stack. What follows wants a system stack, or a goroutine's of the default size, and `out` opened by the caller. */
 struct report *report_take(void);
 void report_write_all(struct report *r);
 /* Flushes out; its error. */

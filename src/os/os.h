@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // The seam to the outside: time, sleeping and waking, threads, processors, randomness. The
-// scheduler reaches the kernel through these functions only, so a build can put another world
-// under the whole library (virtual time, a seeded schedule) by linking other definitions.
+// scheduler, locks and timers reach the kernel through these functions only, so a build can put another world
+// under them (virtual time, a seeded schedule) by linking other definitions. src/io and src/debug make Linux calls of their own.
 //
 // What an operating system must supply:
 //   os_now            a clock that never goes back and does not count suspended time
