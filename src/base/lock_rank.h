@@ -7,6 +7,7 @@ enum lock_rank {
     RANK_STOP,   /* maxprocs.c: one change of the set of Ps at a time */
     RANK_P,      /* p.lock: who owns a P. Timers of a seized P fire under it, so nearly all else comes after */
     RANK_TIMER,  /* a public timer */
+    RANK_SCOPES, /* the tree of scopes */
     RANK_SCOPE,  /* the members of a scope, one at a time */
     RANK_FD,     /* a descriptor's waiters */
     RANK_CHILD,  /* the table of signals; the queue of names to look up; threads kept for children */
@@ -19,4 +20,4 @@ enum lock_rank {
     RANK_LEAF,   /* anything that takes no other lock */
 };
 
-#define RANK_MANY (1u << RANK_SCOPE | 1u << RANK_CHAN)
+#define RANK_MANY (1u << RANK_CHAN)

@@ -64,14 +64,14 @@ static void fill(void *arg)
 
 GO_EXPORT void go_stats(go_statistics *stats)
 {
-    section_leave(section_enter()); /* may be the first call */
+    section_pass(); /* may be the first call */
     memset(stats, 0, sizeof *stats);
     system_stack_call(fill, stats);
 }
 
 GO_EXPORT int go_stats_proc(int i, go_proc_statistics *stats)
 {
-    section_leave(section_enter());
+    section_pass();
     if (i < 0 || (uint32_t)i >= load_relaxed(&sched.procs))
         return -EINVAL;
     struct p *pp = load_acquire(&sched.ps[i]);
@@ -89,7 +89,7 @@ GO_EXPORT int go_stats_proc(int i, go_proc_statistics *stats)
 
 GO_EXPORT int go_stats_detail(int on)
 {
-    section_leave(section_enter());
+    section_pass();
     uint8_t before;
     if (on == 1)
         before = or_seq(&debug_hooks, HOOK_STATS);

@@ -104,7 +104,7 @@ static void set_size(size_t events)
 
 GO_EXPORT int go_trace_start(size_t events)
 {
-    section_leave(section_enter()); /* may be the first call */
+    section_pass(); /* may be the first call */
     if (events > EVENTS_MOST)
         return -EINVAL;
     int result;
@@ -115,7 +115,7 @@ GO_EXPORT int go_trace_start(size_t events)
 
 GO_EXPORT int go_trace_stop(void)
 {
-    section_leave(section_enter());
+    section_pass();
     int result;
     world_call(switch_off, &result);
     return result;
@@ -349,13 +349,17 @@ static void label(struct trace *t, const struct person *p)
     out_f(o, " %lu", p->id);
 }
 
-/* Microseconds since the beginning, with three decimals. */
-static void time_out(struct trace *t, uint64_t ticks)
+/* Nanoseconds since the beginning. */
+static uint64_t ns_at(const struct trace *t, uint64_t ticks)
 {
-    uint64_t span = t->to > t->from ? t->to - t->from : 1;
-    uint64_t ns = ticks <= t->from ? 0
-                                   : (uint64_t)((double)(ticks - t->from) *
-                                                (double)(t->to_time - t->from_time) / (double)span);
+    if (ticks <= t->from || t->to <= t->from)
+        return 0;
+    return (uint64_t)((double)(ticks - t->from) * (double)(t->to_time - t->from_time) / (double)(t->to - t->from));
+}
+
+/* As microseconds, with three decimals. */
+static void microseconds_out(struct trace *t, uint64_t ns)
+{
     out_u64(&t->out, ns / 1000);
     char decimals[4] = { '.', (char)('0' + ns / 100 % 10), (char)('0' + ns / 10 % 10),
                          (char)('0' + ns % 10) };
@@ -367,7 +371,7 @@ static void begin(struct trace *t, const char *phase, uint32_t proc, uint64_t ti
 {
     out_f(&t->out, "%s\n{\"ph\":\"%s\",\"pid\":1,\"tid\":%u,\"ts\":", t->first ? "" : ",", phase, proc + 1);
     t->first = false;
-    time_out(t, ticks);
+    microseconds_out(t, ns_at(t, ticks));
 }
 
 static const char *left_text(uint8_t left)
@@ -383,15 +387,7 @@ static void slice(struct trace *t, uint32_t proc, uint64_t until, uint8_t left)
     if (p && until >= c->since) {
         begin(t, "X", proc, c->since);
         out_str(&t->out, ",\"dur\":");
-        /* By difference of the rounded ends, so that slices never overlap. */
-        uint64_t from = t->from;
-        t->from = c->since;
-        int64_t from_time = t->from_time;
-        t->from_time = from_time + (int64_t)((double)(c->since - from) * (double)(t->to_time - from_time) /
-                                             (double)(t->to - from));
-        time_out(t, until);
-        t->from = from;
-        t->from_time = from_time;
+        microseconds_out(t, ns_at(t, until) - ns_at(t, c->since)); /* by difference of the rounded ends: slices never overlap */
         out_str(&t->out, ",\"name\":\"");
         label(t, p);
         out_f(&t->out, "\",\"args\":{\"goroutine\":%lu", p->id);
@@ -565,7 +561,7 @@ static void look_begun(struct m *mp, void *arg)
 GO_EXPORT int go_trace_dump(int fd)
 {
     bool begun;
-    section_leave(section_enter());
+    section_pass();
     world_call(look_begun, &begun);
     return begun ? dump(fd, (struct moment){ 0 }) : -ENODATA;
 }
@@ -589,7 +585,7 @@ static void window_closes(struct m *mp, void *arg)
 int trace_window(int fd, int64_t length)
 {
     struct moment begun;
-    section_leave(section_enter());
+    section_pass();
     set_size(0);
     world_call(window_opens, &begun);
     go_sleep(length);

@@ -532,7 +532,7 @@ static void take(struct m *mp, void *arg)
 struct report *report_take(void)
 {
     struct report *r;
-    section_leave(section_enter()); /* may be the first call */
+    section_pass(); /* may be the first call */
     system_stack_call(prepare, &r);
     if (r)
         world_call(take, r);

@@ -286,44 +286,52 @@ static int end_descriptor(pid_t pid, struct wait *w, bool *thread)
     return fd;
 }
 
+/* How the end of a child, or of one of several, is noticed. */
+struct ending {
+    int fd;           /* readable then; -1: not made yet */
+    bool thread;      /* a thread sits and waits for `wait` */
+    bool told;        /* it has been readable, and will stay so */
+    struct wait wait;
+};
+
+static long reap(pid_t pid, int *status)
+{
+    long r;
+    do
+        r = SYSCALL4(SYS_wait4, pid, status, WNOHANG, NULL);
+    while (r == -EINTR);
+    return r;
+}
+
+/* Until it is worth looking again: 0; or what the scope says. */
+static int ending_wait(struct ending *e, pid_t pid)
+{
+    if (e->fd < 0)
+        e->fd = end_descriptor(pid, &e->wait, &e->thread);
+    int r = e->fd < 0 ? e->fd : e->told ? -EAGAIN : go_wait_fd(e->fd, POLLIN);
+    if (r == -ECANCELED || r == -ETIMEDOUT)
+        return r;
+    if (r < 0)
+        return go_sleep(PAUSE); /* there is no descriptor for it, or no thread, or a debugger has it: asked after from time to time */
+    /* Ended, and ours; unless somebody else has taken it, and a thread must be asked again about others. */
+    e->told = !e->thread;
+    if (e->thread) {
+        go_close(e->fd);
+        e->fd = -1;
+    }
+    return 0;
+}
+
 GO_EXPORT pid_t go_wait_child(pid_t pid, int *status)
 {
-    int fd = -1, r = 0;
-    bool thread = false, ended = false;
-    struct wait w;
+    struct ending e = { .fd = -1 };
+    long r;
     io_enter();
-    for (;;) {
-        long got;
-        do {
-            got = SYSCALL4(SYS_wait4, pid, status, WNOHANG, NULL);
-        } while (got == -EINTR);
-        if (got != 0) {
-            r = (int)got;
-        } else {
-            if (fd < 0)
-                fd = end_descriptor(pid, &w, &thread);
-            r = fd < 0 ? fd : ended ? -EAGAIN : go_wait_fd(fd, POLLIN);
-            if (r < 0 && r != -ECANCELED && r != -ETIMEDOUT)
-                r = go_sleep(PAUSE); /* there is no descriptor for it, or no thread, or a debugger has it: asked after from time to time */
-        }
-        if (r > 0 && got == 0) {
-            /* Ended, and ours; unless somebody else has taken it, and a thread must be asked again about others. */
-            r = 0;
-            ended = !thread;
-            if (thread) {
-                go_close(fd);
-                fd = -1;
-            }
-            continue;
-        }
-        if (r != 0)
-            break;
-    }
-    if (fd < 0)
-        return r;
-    if (thread && (r == -ECANCELED || r == -ETIMEDOUT))
-        keep(&w, fd);
-    else
-        go_close(fd);
-    return r;
+    while ((r = reap(pid, status)) == 0 && (r = ending_wait(&e, pid)) == 0)
+        ;
+    if (e.fd >= 0 && e.thread && (r == -ECANCELED || r == -ETIMEDOUT))
+        keep(&e.wait, e.fd);
+    else if (e.fd >= 0)
+        go_close(e.fd);
+    return (pid_t)r;
 }

@@ -12,7 +12,7 @@
 /* The first line of each call: makes the caller known, and lets others run if it has been asked to. */
 static always_inline void io_enter(void)
 {
-    section_leave(section_enter());
+    section_pass();
 }
 
 /* Attempts that may block their thread are made between these: others get the P. */

@@ -54,8 +54,8 @@ noinline void lock_note_taken(struct lock *l)
     held |= bit;
 }
 
-/* A rank that may be held many times counts as held until the last but is not counted: releasing
- * one clears the bit, which makes the check weaker there, never wrong. */
+/* Of a rank that may be held many times the first release clears the bit: the check may miss an error then, and never reports a
+ * false one. */
 noinline void lock_note_released(struct lock *l)
 {
     held &= ~(1u << l->rank);

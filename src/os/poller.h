@@ -23,7 +23,7 @@
 struct os_event {
     uint32_t what;
     uint64_t key;
-} __attribute__((packed));
+};
 
 int os_poller_open(bool pwait2);
 int os_poller_add(int fd, uint32_t what, uint64_t key);

@@ -8,6 +8,20 @@
 
 #include "sched/runq.h"
 
+#define QUEUE_LOOK 64 /* goroutines that a deep check goes through */
+
+/* As far as is looked: the first of many thousands. */
+static bool queue_ok(const struct g_queue *q)
+{
+    uint32_t n = 0, length = load_relaxed(&q->length);
+    for (const struct g *gp = load_relaxed(&q->head); gp && n < QUEUE_LOOK; gp = gp->link, n++) {
+        uint8_t status = load_relaxed(&gp->status);
+        if ((status != G_NEW && status != G_RUNNABLE) || (gp->link == NULL) != (gp == q->tail))
+            return false;
+    }
+    return n == (length < QUEUE_LOOK ? length : QUEUE_LOOK);
+}
+
 static void queue_append_locked(struct g_queue *q, const struct g_list *list)
 {
     if (list->length == 0)
@@ -18,6 +32,7 @@ static void queue_append_locked(struct g_queue *q, const struct g_list *list)
         store_relaxed(&q->head, list->first);
     q->tail = list->last;
     bump_owner(&q->length, list->length);
+    check_deep(queue_ok(q));
 }
 
 static void queue_push_locked(struct g_queue *q, struct g *gp)
@@ -51,6 +66,7 @@ static struct g *queue_pop_locked(struct g_queue *q)
     if (!gp->link)
         q->tail = NULL;
     bump_owner(&q->length, -1u);
+    check_deep(queue_ok(q));
     return gp;
 }
 
@@ -73,6 +89,7 @@ static uint32_t queue_take_locked(struct g_queue *q, struct p *pp, uint32_t n, s
     if (!gp)
         q->tail = NULL;
     bump_owner(&q->length, -taken);
+    check_deep(queue_ok(q));
     return taken;
 }
 

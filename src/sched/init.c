@@ -110,25 +110,11 @@ static void first_g0(void)
         os_futex_wait(&mp->wake, load_relaxed(&mp->wake), 0);
 }
 
-/* For ASan: the bounds of the process's stack. */
-static void know_main_stack(void)
-{
-#if HAVE_ASAN
-    pthread_attr_t attr;
-    void *bottom;
-    if (pthread_getattr_np(pthread_self(), &attr) == 0) {
-        pthread_attr_getstack(&attr, &bottom, &main_stack_size);
-        main_stack_bottom = bottom;
-        pthread_attr_destroy(&attr);
-    }
-#endif
-}
-
 static void main_adopt(void)
 {
     static const struct go_site site = { .file = "", .function = "" };
     struct m *mp = &m0;
-    know_main_stack();
+    thread_stack_bounds(&main_stack_bottom, &main_stack_size);
     main_frame = __builtin_frame_address(0);
     *mp = (struct m){ .attention = sched.light_fence_missing ? ATTN_FENCE : 0,
                       .prev = &main_g, /* it is still on its stack (overflow.c) */
@@ -191,5 +177,5 @@ struct m *thread_adopt(void)
 void thread_make_known(void)
 {
     if (m_self() == &m_stranger && !adopting)
-        section_leave(section_enter());
+        section_pass();
 }

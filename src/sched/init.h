@@ -11,7 +11,8 @@ void foreign_adopt(void);
 /* The calling thread's end by pthread_exit is to be noticed: a plain one's, or a mistake. NULL: no more. */
 void thread_watch_end(struct m *mp);
 _Noreturn void thread_exit(struct g *gp);
-void m_know_stack(struct m *mp);
+/* The calling thread's stack, for ASan; untouched without it. */
+void thread_stack_bounds(const void **bottom, size_t *size);
 
 /* A frame on main's stack: what lies above has been touched. */
 extern const char *main_frame;

@@ -161,6 +161,6 @@ GO_EXPORT int go_maxprocs(int n)
     system_stack_call(set, &c);
     if (!c.ok)
         fatal("out of memory: no room for GOMAXPROCS=%d", n);
-    section_leave(section_enter()); /* if our own P is gone: in line for another one */
+    section_pass(); /* if our own P is gone: in line for another one */
     return (int)c.old; /* another thread's change may have come first */
 }

@@ -29,7 +29,7 @@ struct p {
     /* The run queue. */
     _Atomic uint32_t head, tail;        /* owner */
     _Atomic(struct g *) runnext;        /* owner */
-    _Atomic uint32_t until_fair;        /* owner: picks left until the fair one; see pick_by_g0. sysmon may make it 1, which may be lost, or a 0 */
+    _Atomic uint32_t until_fair;        /* owner: picks left until the fair one; see pick_by_g0. sysmon may make it 1, also by mistake */
     _Atomic uint64_t tick;              /* owner: counts switches; sysmon and thieves compare */
     struct g *gfree;                    /* owner: free Gs, hot first */
     uint32_t gfree_count;               /* owner */

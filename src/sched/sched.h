@@ -116,7 +116,7 @@ void park(struct m *mp, struct g *gp);
 /* The goroutine's end: frees gp and runs others. In a section, on gp's stack. */
 _Noreturn void park_for_ever(struct m *mp, struct g *gp);
 
-/* The same for a goroutine that is on a queue already, and whose M may have no P: by way of g0. */
+/* As park, for a goroutine that is on a queue already, and whose M may have no P: by way of g0. */
 void park_on_g0(struct m *mp, struct g *gp);
 
 void switch_done_slow(struct m *mp, struct g *prev);
@@ -261,8 +261,9 @@ void newproc_internal(struct m *mp, void (*fn)(void *), void *arg, const struct 
 
 /* --- deadlock.c --- */
 
-/* Something outside could wake a goroutine: a descriptor that is waited for, a child, a notified signal. +1 and -1;
- * any thread. A -1 that may leave everybody asleep comes from a goroutine or thread that is awake. */
+/* Something outside will wake a goroutine: a look-up of a name that is under way. (What is waited for by descriptor, children
+ * and signals too, netpoll counts.) +1 and -1; any thread. A -1 that may leave everybody asleep comes from a goroutine or thread
+ * that is awake. */
 void deadlock_waker_add(int n);
 
 /* Under sched.lock, when an M has become idle or a plain thread has ended. */

@@ -254,6 +254,17 @@ static void poll_now_and_then(struct m *mp)
     }
 }
 
+/* Whoever is on the ring is ready. */
+static bool runq_ok(const struct p *pp)
+{
+    for (uint32_t i = load_relaxed(&pp->head); i != load_relaxed(&pp->tail); i++) {
+        uint8_t status = load_relaxed(&pp->ring[i % RUNQ_SIZE]->status);
+        if (status != G_NEW && status != G_RUNNABLE)
+            return false;
+    }
+    return runq_length(pp) <= RUNQ_SIZE;
+}
+
 /* What to run next; sleeps until there is something. Returns NULL when the caller must look again at what
  * mp is. In a section, on g0. */
 static struct g *find_runnable(struct m *mp)
@@ -275,6 +286,7 @@ static struct g *find_runnable(struct m *mp)
             continue;
         }
         store_relaxed(&pp->poll, false);
+        check_deep(runq_ok(pp));
         bool fair = load_relaxed(&pp->until_fair) == 0;
         if (fair) {
             store_relaxed(&pp->until_fair, options.fair_every);

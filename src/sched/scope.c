@@ -47,7 +47,7 @@
 
 #include <stdlib.h>
 
-struct scopes scopes = { .lock = LOCK_INIT(RANK_SCOPE) };
+struct scopes scopes = { .lock = LOCK_INIT(RANK_SCOPES) };
 
 int scope_cause_armed(struct g *gp)
 {

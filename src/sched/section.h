@@ -78,6 +78,12 @@ static always_inline void section_leave(struct m *mp)
     store_release(&mp->in, 0); /* pairs with the acquire in p_seize */
 }
 
+/* A section for the sake of its beginning: the caller is known then, and in line again if its P has been taken away. May park. */
+static always_inline void section_pass(void)
+{
+    section_leave(section_enter());
+}
+
 /* For public functions that need no section and never park: a plain thread counts from its first call on (deadlock.c). */
 static always_inline void thread_calls(void)
 {

@@ -64,18 +64,18 @@ static void m_free(struct m *mp)
     lock_release(&sched.lock);
 }
 
-void m_know_stack(struct m *mp)
+void thread_stack_bounds(const void **bottom, size_t *size)
 {
 #if HAVE_ASAN
     pthread_attr_t attr;
-    void *bottom;
+    void *at;
     if (pthread_getattr_np(pthread_self(), &attr) == 0) {
-        pthread_attr_getstack(&attr, &bottom, &mp->g0_size);
-        mp->g0_bottom = bottom;
+        pthread_attr_getstack(&attr, &at, size);
+        *bottom = at;
         pthread_attr_destroy(&attr);
     }
 #else
-    (void)mp;
+    (void)bottom, (void)size;
 #endif
 }
 
@@ -97,7 +97,7 @@ static void *m_main(void *arg)
     m_tls = mp;
     mp->tid = os_gettid();
     mp->fiber = fiber_current();
-    m_know_stack(mp);
+    thread_stack_bounds(&mp->g0_bottom, &mp->g0_size);
     signal_stack_set(mp);
     thread_watch_end(mp);
     schedule(mp);

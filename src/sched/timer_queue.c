@@ -40,6 +40,7 @@
 #include "sched/timer.h"
 
 #define ARITY 4
+#define HEAP_LOOK 100 /* entries that a deep check goes through */
 #define CAPACITY_FIRST 64
 #define SWEEP_MIN 64
 #define NEAR_ALONE 256 /* no buckets for fewer: the heap is within the first-level cache, four steps high */
@@ -106,11 +107,21 @@ static void sift_down(struct timer_entry *e, uint32_t count, uint32_t i, struct 
     e[i] = x;
 }
 
+/* As far as is looked: the first of many thousands. */
+static bool heap_ok(const struct timer_queue *q)
+{
+    for (uint32_t i = 1; i < q->near_count && i < HEAP_LOOK; i++)
+        if (q->near[(i - 1) / ARITY].when > q->near[i].when)
+            return false;
+    return true;
+}
+
 static void near_pop(struct timer_queue *q)
 {
     struct timer_entry last = q->near[--q->near_count];
     if (q->near_count > 0)
         sift_down(q->near, q->near_count, 0, last);
+    check_deep(heap_ok(q));
 }
 
 /* On a system stack. */
@@ -130,6 +141,7 @@ static void near_put(struct timer_queue *q, struct timer_entry x)
     if (unlikely(q->near_count == q->near_capacity))
         system_stack_call(near_grow, q);
     sift_up(q->near, q->near_count++, x);
+    check_deep(heap_ok(q));
 }
 
 /* --- buckets --- */

@@ -55,7 +55,7 @@ static always_inline bool thread_is_known(void)
 static always_inline void thread_known(void)
 {
     if (unlikely(!thread_is_known()))
-        section_leave(section_enter());
+        section_pass();
 }
 
 /* The bucket of an address, locked. In a section, as all below. */

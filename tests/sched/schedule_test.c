@@ -832,7 +832,7 @@ TEST(a_pair_shares_the_time_with_a_chain)
         go(passes_round, c[i], c[(i + 1) % LONG], 1000000, &heavy);
     for (int i = 0; i < SHORT; i++)
         go(passes_round, c[LONG + i], c[LONG + (i + 1) % SHORT], 0, &light);
-    while (atomic_load(&begun) < LONG + SHORT) /* or the value finds somebody who does not wait for it yet, and the ring stays broken there */
+    while (atomic_load(&begun) < LONG + SHORT) /* or a value comes to one that does not wait yet, and the ring stays broken there */
         go_yield();
     chan_send(c[0], 1);
     chan_send(c[LONG], 1);

@@ -18,8 +18,6 @@
 #define SECOND 1000000000ll
 #define WAKE_KEY UINT64_MAX
 
-_Static_assert(sizeof(struct os_event) <= sizeof(struct epoll_event), "translated in place");
-
 static int epoll_fd = -1, wake_fd = -1;
 static _Atomic bool no_pwait2;
 
