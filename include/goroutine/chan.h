@@ -9,8 +9,8 @@
  *	chan_unref(c);
  *
  * Everything here works from any thread, a goroutine's or a plain one. A channel counts references: chan_make gives
- * one, and the last chan_unref frees it. Every goroutine that uses a channel must be covered by somebody's reference. Who has
- * received a value, or learnt of the close, may give up the last one, even if the other's call has not returned yet.
+ * one, and the last chan_unref frees it. Every goroutine that uses a channel must be covered by somebody's reference. Whoever
+ * has received a value, or seen the close, may give back the last reference, even if the sender's or closer's call has not returned yet.
  *
  * A NULL channel blocks for ever in send and receive (the try forms return -EAGAIN), has length and capacity 0; closing
  * it is fatal, chan_ref and chan_unref of it do nothing.

@@ -22,7 +22,7 @@ typedef struct go_run_options {
 /*
  * Starts argv[0], looked for in PATH if it has no slash, with the arguments argv, which ends with NULL. options may be NULL.
  * Returns the process's id, or -errno: -EINVAL without an argv[0], -EMFILE or -ENFILE without descriptors for a pipe, -ENOENT and so
- * on also for what cannot be executed; then the pipes' variables are untouched. Signals that the caller's thread
+ * on also for what cannot be executed. After an error the pipes' variables are unchanged. Signals that the caller's thread
  * blocks are blocked there too. May park; from any thread.
  */
 pid_t go_start(const char *const argv[], const go_run_options *options);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * errno that survives a change of threads.
+ * The errno of the present thread.
  *
  * A goroutine can wake up on another thread. The C library declares the function behind errno const, so a compiler
  * may keep its address across any call, also across one that parks, and would then read another

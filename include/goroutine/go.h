@@ -78,7 +78,7 @@ int go_set_local(go_key key, void *value);
  * Put these around a call that may block its thread for long: read(2), a database client, flock. Others get the
  * processor then without waiting until the scheduler notices by itself, which takes some 10 ms. They cost a few
  * nanoseconds if the call does not block. Calls nest. Look at errno before go_block_leave: it is the thread's, and the goroutine
- * may go on on another one. Leaving what was not entered is fatal, as is ending in between; on a plain thread both have no
+ * may continue on another thread. Leaving what was not entered is fatal, as is ending in between; on a plain thread both have no
  * effect. go_block_leave may park; from any thread.
  */
 void go_block_enter(void);

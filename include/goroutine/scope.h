@@ -13,8 +13,9 @@
  * its header ends with -ECANCELED or -ETIMEDOUT, and so does every later one; a wait that is ended so has consumed, sent and acquired
  * nothing. Calls that need not wait go on as before. It is up to the goroutines to end then.
  *
- * A scope opened inside another is its child: when the other is cancelled, by whatever cause, or its deadline passes, so is the
- * child, with -ECANCELED or -ETIMEDOUT, when it is opened and later, until the other is closed. Nothing goes upwards.
+ * A scope opened inside another is its child. If the other is cancelled, for whatever reason, or its deadline passes, before the
+ * child is opened or while it is open, the child is cancelled too, with -ECANCELED or -ETIMEDOUT. This ends when the other is
+ * closed. Nothing goes upwards.
  *
  * go_scope_go(s, fn, args...) and go_options.scope are in launch.h. Using a scope after it was closed is fatal as far as it is
  * noticed: whoever launches into a scope, or enters it, from outside must know that it is not being closed.

@@ -3,7 +3,7 @@
  * Locks and the like, for goroutines and plain threads at once. Zero-initialised memory is ready for use, but for a
  * semaphore that is to begin with something. None may be copied or moved while in use. They hold no memory of their
  * own: what is not in use may simply be freed. It is in use until every call for it has returned; a wait group only until the
- * last wait has, and the dones that let it go on need not have.
+ * last wait has returned; the call of done that ended the wait may still be under way.
  *
  * What happens before an unlock, a done, a signal or a release is seen after the lock, the wait or the acquire
  * that it lets go on.
@@ -85,7 +85,8 @@ void go_cond_broadcast(go_cond *c);
 
 /*
  * A counter that can be waited for. add changes it by n, which may be negative; done by -1; wait waits until it is 0. Fatal: a
- * counter below 0; an add from 0 while somebody waits, or before a wait that it let go on has returned. wait may park; from any thread.
+ * counter below 0; an add from 0 while somebody waits, or before all waits that have been let go on have returned. wait may
+ * park; from any thread.
  */
 void go_waitgroup_add(go_waitgroup *wg, int n);
 void go_waitgroup_done(go_waitgroup *wg);

@@ -203,7 +203,7 @@ static void answer(int fd, const char *request)
     } else {
         error = -ENOENT;
     }
-    if (error == -2)
+    if (error == -ENOENT)
         send_text(fd, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     else if (error < 0)
         send_text(fd, "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");

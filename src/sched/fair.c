@@ -2,8 +2,8 @@
 // Fairness: who of those that are ready has his turn before the order of the queues says so.
 //
 // Invariants
-//   - Everybody on a ring or on the global queue is picked after a bounded number of fair picks.
-//   - Of two fair picks in a row, one at most is a hog, unless nobody else is ready.
+//   - Everybody on a ring or on the global queue is picked after a bounded time.
+//   - Of two fair picks in a row, one at most is a hog, unless nobody else is ready, or only one that yields.
 //
 // "Fairness"
 //
@@ -21,11 +21,12 @@
 // Rejected: to time each pick. It would be the fair measure, and reading the clock costs two switches.
 //
 // The way. Time is looked at where somebody may have had much of it while others waited: at a fair pick, for the turn that
-// ends there. A turn is all the picks since the last fair one. sysmon ends a turn that has lasted for about a slice.
+// ends there. A turn is all the picks since the last fair one, or since a hog was taken because nobody else was ready. sysmon ends
+// a turn that has lasted for about a slice.
 //
 // There are two kinds of hogs, and they go to a queue of their own: a goroutine whose P was taken away because it computed, and
 // the next one of a pair whose turn took a fiftieth of a slice or more. A turn was a pair's (or a chain's) if nobody was
-// taken from the ring meanwhile and at most one goroutine went there: each was made ready by the one before it. It
+// taken from the ring's front meanwhile and it is longer by one at most: each was made ready by the one before it. It
 // needs some picks, too: one that was merely woken by a goroutine that computed has had no time itself. The turn of a pair that
 // is a hog goes on for about a slice, as that of a goroutine that computes; unless its first picks took little time: then it was a
 // hog by mistake, perhaps because its thread had lost its processor, and is none any more.
@@ -70,7 +71,7 @@ static void round_begin(struct p *pp)
 {
     uint32_t share = global_others() / load_relaxed(&sched.procs) + 1;
     struct g *next = runq_pop_next(pp);
-    if (next) { /* it, and behind it the ring's first: so that one is the last of the round */
+    if (next) { /* to the end, and the ring's first behind it: the last of the round shall be one that has waited */
         runq_push(pp, next);
         runq_push(pp, runq_pop(pp));
     }
@@ -102,7 +103,7 @@ void hog_charge(struct p *pp, int64_t now, int64_t had)
     int64_t others = runq_length(pp) + (load_relaxed(&pp->runnext) ? 1 : 0) + global_others() / load_relaxed(&sched.procs);
     int64_t hogs = load_relaxed(&sched.hogs.length);
     if (!pp->turn.of_hog && hogs > 0 && now >= pp->hog_due)
-        return; /* one is due already, and not put off by another that was none until now */
+        return; /* a hog is due already, and is not put off because somebody else becomes one */
     /* This P's part of them, with this one, which is not there yet. */
     int64_t share = (had < options.slice ? had : options.slice) * (others ? others : 1) / (hogs / load_relaxed(&sched.procs) + 1);
     pp->hog_due = now + (share < options.slice ? share : options.slice);
@@ -134,13 +135,14 @@ bool turn_ends(struct p *pp)
     if (heavy && pp->turn.of_hog && had < TURN_LEAST)
         return false;
     bool next_is_hog = heavy && load_relaxed(&sched.idle_p_count) == 0;
+    if (next_is_hog)
+        runq_pop_next(pp);
     if (had > 0 && (pp->turn.of_hog || next_is_hog))
         hog_charge(pp, now, had);
     pp->turn.from = now;
     pp->turn.of_hog = false;
-    if (!next_is_hog)
-        return true;
-    global_submit_hog(runq_pop_next(pp));
+    if (next_is_hog)
+        global_submit_hog(next);
     return true;
 }
 

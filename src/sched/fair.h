@@ -4,26 +4,27 @@
 
 #include "sched/sched.h"
 
-/* ns; a turn of a pair that is a hog lasts at least so long, and sysmon, which looks twice in a slice, ends one that has. */
+/* ns. The turn of a heavy pair that is a hog goes on until it has had so long. sysmon, which looks twice in a slice, ends one that
+ * has. */
 #define TURN_LEAST (options.slice * 3 / 4)
 
 /* It is time for a fair pick: who has had the turn that ends here? False if it goes on. Called before timers and descriptors make
  * others ready. On g0. */
 bool turn_ends(struct p *pp);
 
-/* The pick itself; NULL if nobody is ready, but for runnext. On g0. */
+/* The pick itself. NULL if nobody is ready but runnext, and hogs that are not due. On g0. */
 struct g *fair_pick(struct p *pp);
 
-/* A hog, if there is one. */
+/* Takes a hog off its queue, if there is one, and notes that a hog's turn begins. */
 struct g *hog_take(struct p *pp);
 
-/* It is one from these two that runs next. */
+/* After a fair pick, whoever it gave, or after hog_take: a turn begins with who runs next. */
 void turn_begins(struct p *pp);
 
-/* Somebody yields, and none but hogs are ready: one of them is next. */
+/* The caller's goroutine yields, and only hogs are ready besides: the next pick is a fair one, and a hog's. */
 void turn_of_hog_begins(struct p *pp);
 
-/* pp changes hands: the time until now is not the next one's. */
+/* Nobody is charged for the time until now: pp changes hands, or nobody waited. */
 static inline void turn_forget(struct p *pp)
 {
     pp->turn.from = 0;

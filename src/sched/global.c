@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The global queue: the goroutines that are ready and on no P's ring.
 //
-// It has three parts, taken in this order: `global`, those that have been made ready; `unbegun`, those that have not begun yet and
+// It has three parts, taken in this order, except that a round takes from the first two in turn and a fair pick takes a hog that
+// is due: `global`, those that have been made ready; `unbegun`, those that have not begun yet and
 // were too many for a ring, with those that have yielded to them; and `hogs`, those that have had much time ("Time" in
 // fair.c). All are under sched.lock; head and length are atomic for those who only look.
 #include "sched/global.h"
@@ -10,7 +11,7 @@
 
 #define QUEUE_LOOK 64 /* goroutines that a deep check goes through */
 
-/* As far as is looked: the first of many thousands. */
+/* Looks at the first QUEUE_LOOK only: there may be many thousands. */
 static bool queue_ok(const struct g_queue *q)
 {
     uint32_t n = 0, length = load_relaxed(&q->length);

@@ -4,7 +4,7 @@
 
 #include "sched/sched.h"
 
-/* How many wait there: all, and all but the hogs. */
+/* How many wait there: all but the hogs; and all. */
 static inline uint32_t global_others(void)
 {
     return load_relaxed(&sched.global.length) + load_relaxed(&sched.unbegun.length);
@@ -15,7 +15,7 @@ static inline uint32_t global_size(void)
     return global_others() + load_relaxed(&sched.hogs.length);
 }
 
-/* As ready for a G on no P: an idle P runs it, if there is one. Any thread, sched.lock not held. */
+/* Puts gp, which is ready, on the global queue; an idle P, if there is one, is started for it. Any thread, sched.lock not held. */
 void global_submit(struct g *gp);
 
 /* The same for one that has had much time. */
@@ -34,7 +34,7 @@ void global_push_yielded(struct g *gp);
 /* A fair share, `most` at most, for pp's ring; returns the first, NULL if there is none. No hogs. Owner. */
 struct g *global_take(struct p *pp, uint32_t most);
 
-/* One of those that have not begun, or else of the others; or the other way round. No hog. NULL if there is none. */
+/* One that has not begun, or else one of the others; with `false`, the others first. No hog. NULL if there is none. */
 struct g *global_take_one(bool unbegun);
 
 /* The hog that has waited longest; NULL if there is none. */

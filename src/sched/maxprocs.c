@@ -48,7 +48,7 @@ void p_retire(struct p *pp)
     lock_take(&sched.lock);
     while ((gp = runq_pop_next(pp)) || (gp = runq_pop(pp)))
         global_push_locked(gp);
-    store_relaxed(&pp->retired, true); /* and gone until then: see `change` */
+    store_relaxed(&pp->retired, true); /* until this is set pp stays gone: whoever holds `change` waits for it */
     /* Its M was perhaps the one that would have polled next. */
     bool unpolled = netpoll_wanted() && !load_relaxed(&sched.poller);
     struct p *idle = global_size() > 0 || unpolled ? p_idle_pop_locked() : NULL;
@@ -153,8 +153,10 @@ static void set(void *arg)
 GO_EXPORT int go_maxprocs(int n)
 {
     struct m *mp = section_enter();
-    section_leave(mp);
+    lock_take(&sched.lock); /* a change counts up under it */
     int old = (int)load_relaxed(&sched.procs);
+    lock_release(&sched.lock);
+    section_leave(mp);
     if (n < 1 || n == old)
         return old;
     struct change c = { .n = n > PROCS_MAX ? PROCS_MAX : (uint32_t)n };

@@ -12,7 +12,7 @@
 /* Go's size. A debug switch makes less of it usable, so that overflow happens all the time. */
 #define RUNQ_SIZE 256
 
-/* The picks since the last fair one; see "Time" in fair.c. */
+/* The picks since the last fair one, or since a hog was taken because nobody else was ready; see "Time" in fair.c. */
 struct turn {
     bool of_hog;           /* it began with a hog */
     uint32_t head, tail;   /* the ring's, when it began */
@@ -29,7 +29,9 @@ struct p {
     /* The run queue. */
     _Atomic uint32_t head, tail;        /* owner */
     _Atomic(struct g *) runnext;        /* owner */
-    _Atomic uint32_t until_fair;        /* owner: picks left until the fair one; see pick_by_g0. sysmon may make it 1, also by mistake */
+    /* owner: picks left until the fair one; see pick_by_g0. sysmon stores 1 to bring it about; that may overwrite a newer value, and
+     * a fair pick comes too early, or one pick late. */
+    _Atomic uint32_t until_fair;
     _Atomic uint64_t tick;              /* owner: counts switches; sysmon and thieves compare */
     struct g *gfree;                    /* owner: free Gs, hot first */
     uint32_t gfree_count;               /* owner */

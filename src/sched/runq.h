@@ -43,8 +43,8 @@ static always_inline void runq_push(struct p *pp, struct g *gp)
 }
 
 /*
- * Before all others: it has been picked, and cannot run. Not runnext, which a fair pick leaves for later. Where the next pick is not
- * one of those, the newest of those that have not begun is before all others, at the end. Owner.
+ * gp has been picked and cannot run here: it goes where the next pick looks first, behind runnext. A fair pick takes from the front.
+ * Any other takes the newest that has not begun, from the end. Owner.
  */
 static inline void runq_put_back(struct p *pp, struct g *gp)
 {

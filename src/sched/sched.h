@@ -75,7 +75,7 @@ struct sched {
     _Atomic(struct p *) ps[PROCS_MAX];
 
     _Atomic uint64_t hand_offs; /* Ps taken away; read by go_stats */
-    _Atomic int64_t coarse_now; /* the clock as of sysmon's last look, for "waiting since" */
+    _Atomic int64_t coarse_now; /* roughly the clock: set by sysmon's looks and by Ms that wake; for "waiting since", rounds, and timers */
     int64_t start_time;
     _Atomic uint64_t id_batches; /* goroutine ids are handed out to Ps sixteen at a time */
     bool light_fence_missing;    /* constant after init: no membarrier */
@@ -185,7 +185,7 @@ static always_inline void wake_idle(struct p *pp)
         wake_for_launch(pp);
 }
 
-/* mp looks for work, and shall be known for it; it found some, or did not. In a section, on g0. */
+/* Counts mp among those that look for work; and no more: `found` says whether it found some. In a section, on g0. */
 void spinning_begin(struct m *mp);
 void spinning_end(struct m *mp, bool found);
 
@@ -286,5 +286,6 @@ void chan_cache_flush(struct p *pp);
 /* --- maxprocs.c --- */
 /* Makes a P with the next id; NULL if there is no memory. */
 struct p *p_new_locked(void);
-/* A P beyond GOMAXPROCS, in nobody's hand but the caller's: others get what it has. On a system stack. */
+/* A P beyond GOMAXPROCS, in nobody's hand but the caller's: others get what it has. Takes p->lock and sched.lock: none above
+ * RANK_STOP is held. On a system stack. */
 void p_retire(struct p *pp);

@@ -139,8 +139,8 @@ _Noreturn void park_for_ever(struct m *mp, struct g *gp)
     check_failed(__FILE__, __LINE__, "a dead goroutine runs");
 }
 
-/* Behind those that wait in the global queue, or the ring's next would be gp again, sixty times; and behind runnext, for a fair pick
- * takes from the ring first. */
+/* Where others wait in the global queue gp goes behind them: on the ring it would be picked again at once, sixty times. Otherwise
+ * to the ring, behind runnext, for a fair pick takes from the ring first and would take gp. */
 static noinline void yield_to_others(struct p *pp, struct g *gp)
 {
     if (global_others() > 0) {
@@ -239,8 +239,8 @@ void section_poll(struct m *mp)
     and_release(&mp->attention, ~(uint32_t)(ATTN_DETACHED | ATTN_YIELD));
 }
 
-/* Beside goroutines that are ready. While others are ready behind the ring, what comes of it goes behind those: who has just been
- * served would be again before them. */
+/* Looks at descriptors though goroutines are ready. While others wait in the global queue, it looks less often and puts what becomes
+ * ready behind those: on the ring it would be served again before them. */
 static void poll_now_and_then(struct m *mp)
 {
     if (!netpoll_wanted() || load_relaxed(&sched.poller))

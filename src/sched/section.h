@@ -78,7 +78,8 @@ static always_inline void section_leave(struct m *mp)
     store_release(&mp->in, 0); /* pairs with the acquire in p_seize */
 }
 
-/* A section for the sake of its beginning: the caller is known then, and in line again if its P has been taken away. May park. */
+/* Enters a section and leaves it at once: the calling thread is known then, and a goroutine whose P was taken away has one again. May
+ * park. */
 static always_inline void section_pass(void)
 {
     section_leave(section_enter());

@@ -40,8 +40,8 @@ static always_inline struct g *pick_next(struct p *pp)
 
 /*
  * gp, which runs here, has ended, and in the commonest case by far a new goroutine takes over its very stack, hot as it is. Returns, with
- * nothing done, in any other. No call is made before the last line, so that who comes here with nothing in hand saves no
- * registers for nobody.
+ * nothing done, in any other. No call is made before the last line, so a caller that needs none of its registers saved does not
+ * save any.
  */
 static always_inline void end_into_new(struct m *mp, struct g *gp)
 {

@@ -144,7 +144,8 @@ static void see_turn(struct p *pp, int64_t now)
     if (turn != pp->seen_turn_tick || pp->seen_turn_when == 0 || (runq_length(pp) == 0 && global_size() == 0)) {
         pp->seen_turn_tick = turn;
         pp->seen_turn_when = now;
-    } else if (now - pp->seen_turn_when >= TURN_LEAST && load_relaxed(&pp->until_fair) > 1) { /* it was there before it was seen */
+    } else if (now - pp->seen_turn_when >= TURN_LEAST && load_relaxed(&pp->until_fair) > 1) {
+        /* TURN_LEAST is less than a slice: the turn began before it was first seen. */
         store_relaxed(&pp->until_fair, 1); /* not the very next pick, which has perhaps been prepared: runq_put_back */
     }
 }

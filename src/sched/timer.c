@@ -114,7 +114,8 @@ int timer_run_due(struct m *mp, struct p *pp, int64_t now)
 static bool adopt(void *arg, struct timer_entry x)
 {
     struct p *to = arg;
-    /* In a G it may be an argument by now; the program's timers stay timers. */
+    /* For timer_cancel. Not in a goroutine's own timer: its G may be another one's by now, and this an argument. Public timers and
+     * scopes' deadlines stay what they are. */
     if (!(x.timer & TIMER_OF_GOROUTINE))
         store_relaxed(&timer_of(&x)->home, to->id);
     timer_queue_put(&to->timers, x, load_relaxed(&sched.coarse_now));

@@ -19,7 +19,7 @@ struct timer {
     _Atomic int64_t when;                    /* on os_now's clock; 0: not armed */
     void (*fire)(struct m *, struct timer *); /* in a section with a P; must not park */
     _Atomic uint64_t ticket;                 /* fire's own */
-    _Atomic uint32_t home;                   /* id of the P that the entry was put on: a hint */
+    _Atomic uint32_t home;                   /* id of the P whose queue has the entry; a hint, which may be out of date */
 };
 
 /* Arms t, which must not be armed, on a P that the caller owns or has borrowed. In a section; may run on a goroutine's stack. */

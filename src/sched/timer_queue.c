@@ -107,7 +107,7 @@ static void sift_down(struct timer_entry *e, uint32_t count, uint32_t i, struct 
     e[i] = x;
 }
 
-/* As far as is looked: the first of many thousands. */
+/* Looks at the first HEAP_LOOK only: there may be many thousands. */
 static bool heap_ok(const struct timer_queue *q)
 {
     for (uint32_t i = 1; i < q->near_count && i < HEAP_LOOK; i++)

@@ -42,7 +42,7 @@ static void *asks_for_three(void *arg)
 {
     for (int round = 1; round <= *(int *)arg; round++) {
         while (atomic_load(&round_now) < round)
-            ;
+            sched_yield();
         returned = go_maxprocs(3);
         atomic_store(&answered, round);
     }
@@ -58,7 +58,7 @@ TEST(of_two_at_once_one_comes_second)
         atomic_store(&round_now, round);
         int mine = go_maxprocs(2);
         while (atomic_load(&answered) < round)
-            ;
+            sched_yield();
         int last = go_maxprocs(1);
         wrong += !((mine == 1 && returned == 2 && last == 3) || (returned == 1 && mine == 3 && last == 2));
     }
@@ -177,14 +177,18 @@ TEST(timers_of_ps_that_go)
 enum { TIMERS = 4000 };
 static go_timer *set_there[TIMERS];
 
+/* There are two of them, so that one is stolen if both are on P 0. */
 static void sets_timers_on_p_1(void)
 {
-    while (atomic_load(&seen) < TIMERS) {
+    int at = 0;
+    while (at < TIMERS) {
         struct m *mp = section_enter();
         uint32_t id = mp->p->id;
         section_leave(mp);
-        for (int i = 0; id == 1 && i < 100 && seen < TIMERS; i++)
-            set_there[seen++] = go_timer_new(GO_HOUR);
+        for (int i = 0; id == 1 && i < 100 && (at = atomic_fetch_add(&seen, 1)) < TIMERS; i++)
+            set_there[at] = go_timer_new(GO_HOUR);
+        if (atomic_load(&seen) >= TIMERS)
+            break;
         go_yield();
     }
     go_waitgroup_done(&running);
@@ -194,10 +198,9 @@ TEST(timers_of_a_p_that_has_gone_are_swept)
 {
     int first = go_maxprocs(2);
     atomic_store(&seen, 0);
-    go_waitgroup_add(&running, 1);
+    go_waitgroup_add(&running, 2);
     go(sets_timers_on_p_1);
-    while (atomic_load(&seen) < TIMERS) /* no go_sleep: it shall be another P's */
-        ;
+    go(sets_timers_on_p_1);
     go_waitgroup_wait(&running);
     go_maxprocs(1);
     const struct timer_queue *q = &load_relaxed(&sched.ps[0])->timers;

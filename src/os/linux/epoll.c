@@ -91,7 +91,7 @@ static long wait_for(struct epoll_event *events, int n, int64_t until)
 
 int os_poller_wait(struct os_event *events, int n, int64_t until)
 {
-    /* The kernel's records are as large as ours on x86-64 and larger elsewhere: a few at a time, on this stack. */
+    /* The kernel's records are packed on x86-64 and ours are not: a few at a time, on this stack. */
     struct epoll_event raw[64];
     int got = 0;
     do {

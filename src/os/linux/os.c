@@ -90,10 +90,11 @@ int os_thread_start(void *(*fn)(void *), void *arg, size_t stack_size)
         return -error;
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attr, stack_size);
+    static const int own_faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS };
     sigset_t all, before;
     sigfillset(&all);
-    sigdelset(&all, SIGSEGV); /* its own faults */
-    sigdelset(&all, SIGBUS);
+    for (size_t i = 0; i < array_length(own_faults); i++)
+        sigdelset(&all, own_faults[i]);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     error = pthread_create(&thread, &attr, fn, arg);
     if (error == EINVAL) { /* too small for the program's thread-local storage */
