@@ -41,7 +41,7 @@
 /* A channel of whatever type. */
 struct go_channel;
 
-/* The type of a channel of T, any type but a function, void, or what has to do with a variable-length array. A plain type. */
+/* The type of a channel of T, an ordinary type. T may be any type but a function, void, or one that involves a variable-length array. */
 #define go_chan(...) __typeof__(__typeof__(__VA_ARGS__) *(**)(struct go_channel *))
 
 /*
@@ -76,8 +76,8 @@ struct go_channel;
 #define go_chan_try_recv(c, out) go_chan_try_recv_(GO_CHAN_(c), GO_CHAN_TO_(c, out))
 
 /*
- * int go_chan_close(chan(T) c): no more sends. What is in the buffer can still be received; who waits to receive gets
- * 0, who waits to send -EPIPE. Returns 0, or -EPIPE when it is closed already. Never parks.
+ * int go_chan_close(chan(T) c): no more sends. What is in the buffer can still be received. Those that wait to
+ * receive get 0, those that wait to send get -EPIPE. Returns 0, or -EPIPE when it is closed already. Never parks.
  */
 #define go_chan_close(c) go_chan_close_(GO_CHAN_(c))
 

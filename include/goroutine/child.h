@@ -36,9 +36,9 @@ int go_run(const char *const argv[], ... /* const go_run_options * */);
 #define go_run(...) go_run(__VA_ARGS__, (const go_run_options *)0)
 
 /*
- * Waits for the end of a child, by whomever it was forked, as waitpid(pid, status, 0): any of several for -1, 0 and groups. Returns
- * its id, and its status in *status unless that is NULL; -ECHILD if there is none, or what the scope says: then the child
- * is left alone. May park; from any thread.
+ * Waits for the end of a child, whoever forked it, as waitpid(pid, status, 0) does: for any of several if pid is -1, 0 or a group.
+ * Returns its id, and its status in *status unless that is NULL; -ECHILD if there is none; -ECANCELED or -ETIMEDOUT if the caller's
+ * scope ended the wait: then the child is left alone. May park; from any thread.
  */
 pid_t go_wait_child(pid_t pid, int *status);
 

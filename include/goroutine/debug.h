@@ -55,7 +55,7 @@ typedef struct go_proc_statistics {
 	int64_t next_timer;       /* go_time of its earliest timer, INT64_MAX if it has none */
 } go_proc_statistics;
 
-/* Fills *stats, which costs a look at every goroutine there ever was at the same time. Never parks; from any thread. */
+/* Fills *stats. It looks at as many goroutines as have ever existed at the same time. Never parks; from any thread. */
 void go_stats(go_statistics *stats);
 
 /* The same for P number i, 0 to gomaxprocs - 1. Returns 0, or -EINVAL if there is none. Never parks; from any thread. */
@@ -74,7 +74,7 @@ const char *go_stats_wait(int i);
 /*
  * The flight recorder. While it is on, each P keeps its last events in a ring: which goroutine ran when, why it
  * left, who woke or launched whom. It takes about 5 to 20 ns an event, so it may be left on; `events` (rounded up to a power of
- * two, at least 1024, at most 2^24; 0: 65536) of 16 bytes are kept for each P, a figure that counts at the first start. Returns
+ * two, at least 1024, at most 2^24; 0: 65536) of 16 bytes each are kept for each P; the first start fixes that number. Returns
  * 0, -EALREADY if it is on, or -EINVAL; a P for which there is no memory records nothing. GODEBUG=trace=FILE records the whole
  * run, a million events for each P, and writes FILE at exit, or when a fatal error is reported. Never parks; from any thread.
  */

@@ -23,8 +23,8 @@ void go_yield(void);
 
 /*
  * Ends the calling goroutine; its deferred calls run first. In main: the others go on, and when none is left the
- * process ends with the deadlock report. On a plain thread: ends the thread. Deferred calls may park; from any thread. (A thread
- * on which goroutines run, main's, too, is the library's: pthread_exit in one is fatal.)
+ * process ends with the deadlock report. On a plain thread: ends the thread. Deferred calls may park; from any thread.
+ * (Threads that run goroutines, main's included, are the library's: calling pthread_exit on one is fatal.)
  */
 _Noreturn void go_exit(void);
 
@@ -38,7 +38,8 @@ int go_count(void);
  * How many goroutines may run at the same time, GOMAXPROCS. Sets it if n >= 1 (at most 4096) and returns
  * the value before. At first: the environment's GOMAXPROCS, or the smaller of the processors the process may
  * use and its cgroup's CPU limit. Goroutines in a blocking call, and those that compute for long while others
- * wait, do not count; nor do those that compute when n becomes less, until their next call of the library, with GODEBUG=preempt=0, too.
+ * wait, do not count. Nor do those that are computing when the number is lowered, until they next call the library, even with
+ * GODEBUG=preempt=0.
  * Out of memory is fatal. May park, if the caller's own P is one of those that go; from any thread.
  */
 int go_maxprocs(int n);
@@ -52,10 +53,10 @@ int go_defer(void (*fn)(void *), void *arg);
 
 /*
  * From here to the matching go_unlock_thread the calling goroutine stays on its present thread, and no other
- * goroutine runs there. Calls nest. If the goroutine ends before, so does the thread (the process's first one rests instead, and its
- * thread-specific values are not destroyed). Needed around waits in whose course something belongs
- * to the thread: a library's thread-local state; a FILE, or a mutex that is recursive, checked or robust, or a rwlock, where a library
- * calls back and the callback parks (SQLite's busy handler, fopencookie); uselocale; the signal mask. A plain mutex may be held. Costs
+ * goroutine runs there. Calls nest. If the goroutine ends while locked, so does its thread (the process's first one rests instead,
+ * and its thread-specific values are not destroyed). Needed around waits during which something belongs to the thread: a library's
+ * thread-local state; the lock of a FILE, a rwlock, or a recursive, error-checking or robust mutex, which a library holds while it calls
+ * back and the callback parks (SQLite's busy handler, fopencookie); uselocale; the signal mask. A plain mutex may be held. Costs
  * two switches of threads for each wait. Unlocking what is not locked is fatal. No effect on a plain thread. Never parks; from any thread.
  */
 void go_lock_thread(void);

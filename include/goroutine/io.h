@@ -9,13 +9,14 @@
  *   - It may park, and may be called from any thread; on a plain thread it blocks.
  *   - A call that has to wait for a descriptor ends with -ECANCELED or -ETIMEDOUT when the caller's scope does, with -ETIMEDOUT when the
  *     descriptor's own deadline passes, and with -EBADF when go_close closes it. Then it has done
- *     nothing, but for those that go on until all is done: part of what go_write and go_writev were given may have gone out; receiving with
- *     MSG_WAITALL returns what it had; and a connection goes on being made.
+ *     nothing, except for calls that take several steps: go_write and go_writev may have sent part of what they were given; receiving
+ *     with MSG_WAITALL returns what it had; and an attempt to connect goes on.
  *   - Several goroutines may wait on one descriptor; those who read are served in the order in which they came, as are those
  *     who write.
  *   - Descriptors that a function makes, or takes from a message, are close-on-exec.
- * Work on files cannot be cancelled: it runs on its thread while others get the processor. What may wait for somebody else can,
- * inside a scope: go_flock, and go_open of a FIFO. (Outside it keeps its place among those that wait, and go_close does not end it.)
+ * Work on files cannot be cancelled: it runs on its thread while others get the processor. Exceptions are the calls that may wait for
+ * somebody else, go_flock and go_open of a FIFO: inside a scope they can be cancelled. (Outside of scopes such a call keeps its place
+ * among those that wait, and go_close does not end it.)
  */
 #pragma once
 
@@ -64,8 +65,8 @@ ssize_t go_sendto(int fd, const void *buffer, size_t size, int flags, const stru
 		  socklen_t address_size);
 ssize_t go_sendmsg(int fd, const struct msghdr *message, int flags);
 
-/* The next connection of a listening socket, O_NONBLOCK off; address and size as in accept(2), or NULL. Connections that have gone
- * again are passed over; -EMFILE, -ENFILE and the like are returned, and the connection waits. */
+/* The next connection of a listening socket, O_NONBLOCK off; address and size as in accept(2), or NULL. Connections that were
+ * broken off before they were accepted are skipped; -EMFILE, -ENFILE and the like are returned, and the connection stays queued. */
 int go_accept(int fd, struct sockaddr *address, socklen_t *size);
 
 /* 0 when connected. After -ECANCELED or -ETIMEDOUT the attempt of an Internet socket goes on by itself: close the socket, or call again,

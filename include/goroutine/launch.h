@@ -49,11 +49,11 @@
  * compiler sees must put one there, and the goroutine's bottom frame must take the real one off.
  *
  * Limits
- * - A function that does not return is launched by its name, if it is declared so by the keyword _Noreturn: go(f, …). Through
- *   pointers to it (&f, c ? f : g), and with Clang if it has the attribute noreturn instead, as exit has, the compiler
- *   drops the code behind the statement. Launch a function that calls it.
- * - Vectors of more than 16 bytes (__m256 and the like), and structures of nothing else, must be passed by pointer. As a result they
- *   are refused, as is what else comes back in memory.
+ * - A function that is declared not to return, by the keyword _Noreturn, can be launched by its name: go(f, …). If it is launched
+ *   through a pointer (&f, c ? f : g), or with Clang has the attribute noreturn instead, as exit has, the compiler drops the
+ *   code after the statement: launch a function that calls it.
+ * - Vectors of more than 16 bytes (__m256 and the like), and structures of nothing but such a vector, must be passed by pointer. As
+ *   results they are refused, and so is everything else that is returned in memory.
  * - A function or pointer expression with side effects must not be of a variably modified type, such as int (*(*)(int))[n].
  * - The floating-point control state of a goroutine begins as the ABI says: what -ffast-math's start-up code sets for a program's first
  *   thread (denormals are zero) is not in force there. Not with -masm=intel.

@@ -55,13 +55,13 @@ void go_scope_deadline(go_scope *s, go_time when);
  * from any thread. */
 int go_cancelled(void);
 
-/* In between the caller's waits are not cancelled, for what must be done in any case. They nest. An end without a begin
- * is fatal. Never park; from any thread. */
+/* Between the two the caller's waits are not cancelled: for work that must be done in any case. Pairs nest. An end without a
+ * begin is fatal. Never park; from any thread. */
 void go_shield_begin(void);
 void go_shield_end(void);
 
-/* In between the caller, goroutine or thread, is inside s and not inside the scope it was in before. They nest; leaving
- * another scope than the one entered last is fatal. A goroutine that ends leaves what it has entered. Out of memory
+/* Between the two the caller, goroutine or thread, is inside s and not inside the scope it was in before. Pairs nest; leaving
+ * a scope other than the one entered last is fatal. A goroutine that ends leaves the scopes it has entered. Out of memory
  * is fatal. Never park; from any thread. */
 void go_scope_enter(go_scope *s);
 void go_scope_leave(go_scope *s);

@@ -52,8 +52,8 @@ typedef struct go_sem {
 /*
  * One holder at a time; another goroutine or thread may unlock it. Mostly whoever comes first gets it, but one that has
  * waited for a millisecond gets it next: nobody starves. Unlocking what is not locked is fatal. lock may park, and so
- * may unlock, to let others run; trylock never does; from any thread. (Unlocking alone does not make a plain thread one that counts
- * for the report of deadlocks, here and below.)
+ * may unlock, to let others run; trylock never does; from any thread. (A plain thread that does nothing but unlock does
+ * not count for the deadlock report, here and below.)
  */
 void go_mutex_lock(go_mutex *m);
 bool go_mutex_trylock(go_mutex *m); /* true if it was free and is now the caller's */
@@ -99,18 +99,19 @@ void go_waitgroup_wait(go_waitgroup *wg);
  */
 void go_once_do(go_once *once, void (*fn)(void *), void *arg);
 
-/* Begins with n (2^62 - 1 if it is more; fatal below 0), without this call with 0. Not while in use. Never
- * parks; from any thread. */
+/* Sets the initial count to n (2^62 - 1 if n is more; a negative n is fatal); without this call it is 0. Not while in
+ * use. Never parks; from any thread. */
 void go_sem_init(go_sem *s, int64_t n);
 
 /*
- * Takes n, waiting until there is as much; those that wait are served in the order they came, also if one behind could be
- * served at once. Returns 0, or -ECANCELED or -ETIMEDOUT where the caller's scope ended the wait: then nothing was taken,
+ * Takes n, waiting until that much is available; those that wait are served in the order they came, even if one further back could
+ * be served at once. Returns 0, or -ECANCELED or -ETIMEDOUT where the caller's scope ended the wait: then nothing was taken,
  * and those behind are let in. A negative n is fatal. May park; from any thread.
  */
 int go_sem_acquire(go_sem *s, int64_t n);
 
-/* Takes n if there is as much and nobody waits: true; or else nothing. A negative n is fatal. Never parks; from any thread. */
+/* True if that much is available and nobody waits: then n is taken. Else nothing is. A negative n is fatal. Never parks; from any
+ * thread. */
 bool go_sem_try_acquire(go_sem *s, int64_t n);
 
 /* Gives n back. Negative n, or more than 2^62 - 1 in all, is fatal. Never parks; from any thread. */

@@ -11,7 +11,7 @@
 // "Whose frames are shown"
 //
 // The library's own goroutines are left out, and so are its frames above the public function that was called. In a
-// shared library its frames are those in its file. For programs linked statically the build puts the archive's code into a
+// shared library its frames are those in its file. For programs linked statically the build puts the archive's code into
 // sections of its own, go_text and go_cold. Without that (another build, link-time optimisation) the first function named
 // go_* counts as the one called, where it is known that the goroutine is inside of the library.
 //

@@ -28,8 +28,8 @@
 //
 // A datagram socket that was shut down for reading is readable for ever, and a call that must not block finds nothing: only one that
 // may says that this is the end. poll(2) can tell, by POLLRDHUP. Errors that nobody takes from the queue of errors make a socket readable,
-// too; and a Unix one is writable when it is its receiver's queue that is full. So is one that has a part of what MSG_PEEK | MSG_WAITALL
-// wants to see. There each wait would end at once, so attempts are made from time to time.
+// too; and a Unix one is writable while its receiver's queue is full. A socket that has only part of what MSG_PEEK | MSG_WAITALL wants to
+// see is readable. In all these cases each wait would end at once, so attempts are made from time to time.
 #include "io/op.h"
 
 #include <goroutine/scope.h>

@@ -15,8 +15,8 @@
 // It cannot send under the lock. So it says whom it sends to, and go_signal_stop waits until it is somebody else.
 //
 // A signal has been counted, and before that goroutine runs, go_signal_stop is called: the signal would be lost, or, worse, sent to
-// the next channel that listens. So who stops remains a listener until the counts of its signals are 0, or two passes over them are
-// over, of which the second began after the call.
+// the next channel that listens. So a channel that is stopped remains a listener until the counts of its signals are 0, or two passes
+// over them are over, of which the second began after the call.
 //
 // A signal has interrupted a thread, and before the handler has counted it, the last listener is gone: nobody would hear of it. So the
 // handler counts only what is heard, and otherwise sends the signal once more, to do what it did before; and the two passes begin when

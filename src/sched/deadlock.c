@@ -7,7 +7,7 @@
 // will send, has not done anything wrong. So while the process has threads that nobody knows, a deadlock is not
 // reported at once: sysmon looks again and again, and reports it when they have ended, or have not called for a long while.
 //
-// Known for certain when no M runs, for whatever could still wake one of them is
+// A deadlock is known for certain when no M runs, for everything that could still wake a goroutine is
 // counted: an M that runs or blocks (go_block_enter) is not idle; a timer is in a queue; a plain thread that has
 // called the library is in sched.foreign until it ends, as is the process's first thread before it is
 // goroutine 1. A P that sysmon has taken from somebody, and its queue with it, is in nobody's hand but sysmon's for

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Fairness: who of those that are ready has his turn before the order of the queues says so.
+// Fairness: which of the ready goroutines run sooner than the order of the queues says.
 //
 // Invariants
 //   - Everybody on a ring or on the global queue is picked after a bounded time.
@@ -26,15 +26,16 @@
 //
 // There are two kinds of hogs, and they go to a queue of their own: a goroutine whose P was taken away because it computed, and
 // the next one of a pair whose turn took a fiftieth of a slice or more. A turn was a pair's (or a chain's) if nobody was
-// taken from the ring's front meanwhile and it is longer by one at most: each was made ready by the one before it. It
-// needs some picks, too: one that was merely woken by a goroutine that computed has had no time itself. The turn of a pair that
-// is a hog goes on for about a slice, as that of a goroutine that computes; unless its first picks took little time: then it was a
-// hog by mistake, perhaps because its thread had lost its processor, and is none any more.
+// taken from the ring's front meanwhile and it is longer by one at most: each was made ready by the one before it. There
+// must have been some picks, too: a goroutine that was merely woken by one that computed has had no time itself. The turn of a pair
+// that is a hog goes on for about a slice, like that of a goroutine that computes, unless its first picks take little time: then it was
+// taken for a hog by mistake, perhaps because its thread had lost its processor, and is one no longer.
 //
 // Hogs wait until the others have had their share, or have nothing to do. The share is the time that the last hog had, times the number of
 // others, divided by the number of hogs, each as this P's part; but it is a slice at most: where many poll and one computes,
-// it does not wait for each of them. If one yields and nobody else is ready but hogs, one is due at once: perhaps it is the
-// one that is waited for. And because a share may be shorter than waking a thread takes, the fair pick after a hog's is always for the
+// it does not wait for each of them. If a goroutine yields and only hogs are ready, one of them is due at once: it may be
+// the one that the goroutine waits for.
+// And because a share may be shorter than waking a thread takes, the fair pick after a hog's is always for the
 // others.
 //
 // "Newest first"

@@ -31,8 +31,8 @@
 // Of the two, one sees the other. The fence of the submitter is on the path of every launch, so it is
 // the compiler's only, and the idler pays for both with os_fence_others (membarrier), which costs little
 // beside the sleep that follows. The global queue needs no such care: it is looked at for the last time under
-// sched.lock, in the same critical section that makes the P idle, and those who push to it what no M is about to run look for idle Ps
-// under that lock, or after it.
+// sched.lock, in the same critical section that makes the P idle, and whoever pushes a goroutine to it
+// that no M is about to run looks for idle Ps under that lock, or after it.
 //
 // A ring that thieves leave alone for a while ("Thefts that are worth nothing" in steal.c) is left out of the second look; sysmon is the
 // net under it. So is runnext: its owner is about to run it, and idlers that saw it would
@@ -53,15 +53,15 @@
 // An M without work sleeps until the earliest timer of all Ps. Where a million goroutines sleep, some are due in each
 // microsecond, and to wake for each handful of them costs more than to run them. So an M that has fired
 // many timers since it last slept sleeps for a tenth of a millisecond at least: what becomes due meanwhile is fired together, later by no
-// more than that. Who wakes takes the P whose timers are due, not any other; leaves those alone which a P's own M is about to come
-// to; and what timers make ready neither counts as success nor as failure of a wake-up.
+// more than that. An M that wakes takes the P whose timers are due, not any other, and leaves timers alone that a P's own M is
+// about to come to. What timers make ready counts neither as a success nor as a failure of a wake-up.
 #include "sched/global.h"
 #include "sched/netpoll.h"
 #include "sched/runq.h"
 #include "sched/sched.h"
 #include "sched/section.h"
 
-/* "Many timers": who has fired so many sleeps for so long at least, and so long for those of a P that its M is about to fire. */
+/* "Many timers": an M that has fired this many sleeps at least this long; and this long for timers that a P's own M is about to fire. */
 #define MANY_TIMERS 16
 #define MANY_SLEEP 100000 /* ns */
 #define BUSY_SLEEP 20000  /* ns */
@@ -73,7 +73,7 @@ bool wake_spinning(struct p *woken_by)
         return false;
     lock_take(&sched.lock);
     struct p *idle = p_idle_pop_locked();
-    /* Under the lock: of who makes his P idle after this, others must not think that he is looked after. */
+    /* Under the lock: if an M makes its P idle after this, nobody must take us for a spinner that will find that P work. */
     if (!idle)
         atomic_fetch_sub_explicit(&sched.spinning, 1, memory_order_relaxed);
     lock_release(&sched.lock);
@@ -197,14 +197,15 @@ void go_idle(struct m *mp)
         return;
     struct p *pp = p_detach(mp); /* before sched.lock: a p.lock is never taken under it */
     lock_take(&sched.lock);
-    /* The ring, too: while steal let somebody else have his turn he may have been one who gives back (theft_undo). */
+    /* The ring, too: a thread that seized our P while steal made way for it may have put goroutines back (theft_undo). */
     if (global_size() > 0 || runq_length(pp) > 0 || load_relaxed(&pp->gone)) {
         lock_release(&sched.lock);
         p_attach(mp, pp);
         return;
     }
     p_idle_push_locked(pp);
-    /* Nobody can be putting work on a ring then, and who will takes a P first, under this lock, and sees that we do not spin. */
+    /* If all are idle, nobody can be putting work on a ring; whoever will takes a P first, under this lock, and sees that we do
+     * not spin. */
     bool all_idle = load_relaxed(&sched.idle_p_count) == load_relaxed(&sched.p_count), spun = mp->spinning;
     if (spun && all_idle)
         spinning_end(mp, false);

@@ -5,8 +5,8 @@
 //   - A waiter is on the queue of its descriptor's side from netpoll_add to the claim of its ticket by an edge or a
 //     close, or to netpoll_remove.
 //   - `edge` of a side goes on whenever that side may have become ready, before the waiters are woken.
-//   - While netpoll_waits > 0 and a P is idle, some M sleeps in the poller (sched.poller), looks for work and will, or has just come
-//     from there with what it runs first: if that computes for long, sysmon polls.
+//   - While netpoll_waits > 0 and a P is idle, some M sleeps in the poller (sched.poller), or looks for work and will then sleep there,
+//     or has just come from there with what it runs first: if that computes for long, sysmon polls.
 //
 // "Try, then wait"
 //
@@ -30,9 +30,10 @@
 // "One event, many waiters"
 //
 // An edge wakes the first in the queue, not all of them: on a listening socket a thousand goroutines would come for one
-// connection. But an edge may stand for many connections. So whoever has had success and leaves something passes on: it wakes
-// the next one. Who comes in vain goes back to its place in the queue: the head, but where all have been woken, for a deadline was set.
-// Those who only look (select) use up nothing and do not count. To keep the order among several, one of them at a time is in flight,
+// connection. But an edge may stand for many connections. So a goroutine that has had success and leaves something behind
+// passes the event on: it wakes the next one. One that comes in vain goes back to its place in the queue: that is the head, except where
+// all were woken because a deadline was set. Those that only look (select) use up nothing and do not count.
+// To keep the order among several, one of them at a time is in flight,
 // between its wake-up and the end of its attempt: an edge that comes meanwhile wakes nobody else, for the one in flight sees it, or
 // wakes the next when it lands: always, also where it has taken all there was, for the same event may have told of the end, or of an
 // error.

@@ -34,11 +34,11 @@
 //
 // "Nobody is inside"
 //
-// Close goes through the tree and reads one counter after the other, and that is no snapshot: what has been read as 0 must stay 0. Who
-// is inside the tree could spoil that by launching into a scope already seen, and ending before his own is read: into one above, or
-// beside. So that takes the tree's lock, and waits for the end of the walk; it is what few do. Into the scope that one is in nothing
-// needs to be done, for a scope that was read as 0 has nobody inside. Nor into a child of that, for scopes are read before their
-// children: if the launcher has been seen to have gone, so is what he launched.
+// Close goes through the tree and reads one counter after the other, and that is no snapshot: what has been read as 0 must stay 0. A
+// goroutine inside the tree could spoil that by launching into a scope that was already read (one above its own, or beside it), and
+// ending before its own is read. So such a launch takes the tree's lock, and waits for the end of the walk; few programs do it. A launch
+// into the launcher's own scope needs no lock, for a scope that was read as 0 has nobody inside to launch. Nor does one into a child
+// of that scope, for scopes are read before their children: if the launcher was seen to have gone, what it launched is seen in the child.
 #include "sched/scope.h"
 
 #include "sched/fatal.h"

@@ -12,10 +12,10 @@
 //   - p->m and m->p change only under p->lock.
 //   - A goroutine that is parked is in no section, for that goes with the M; and no user code runs inside one.
 //
-// Problem. The P must be taken from an M at any moment, for its goroutine may compute for ever
-// without a call or sit in a system call (design.md, "Nothing waits for a hog"); and thieves must
-// take work from its queue. Yet launch and yield have 10 ns or so, and one atomic
-// read-modify-write costs much of it (measured: compare-and-swap 2 to 9 ns, lock and unlock 4 to 18, by machine).
+// Problem. It must be possible to take the P from an M at any moment, for its goroutine may compute for ever
+// without a call or sit in a system call (design.md, "Nothing waits for a hog"); and thieves must be able to
+// take work from its queue. Yet a launch or a yield may take 10 ns or so, and one atomic
+// read-modify-write costs much of that (measured: compare-and-swap 2 to 9 ns, lock and unlock 4 to 18, by machine).
 //
 // Rejected: Go's way, a lock-free ring whose owner pops by compare-and-swap: that alone is the whole
 // budget, and it protects the ring only, not caches, timers and counters. A lock per P: twice that. Chase

@@ -37,10 +37,10 @@
 // 16 GiB: mmap must wait until no page fault is under way, and where others take one after the other it waits for
 // milliseconds.
 //
-// Giving back. Each central list remembers how short it got since the last look: so many stacks nobody needed. Their
-// pages go back to the system, outside of the lock; they stay on a list of their own, to be used again after those that are
-// still resident. While goroutines run that gets a hundredth of a processor, as in Go: who has had a million may have them
-// again, and a page costs as much to give back as a goroutine to run. Of a process that does next to nothing all go at once. Small stacks
+// Giving back. Each central list remembers the fewest stacks it has held since the last look: so many nobody needed. Their
+// pages go back to the system, outside of the lock; the stacks go to a list of their own, to be used again after those that are
+// still resident. While goroutines run, this gets a hundredth of a processor, as in Go: a program that has had a million goroutines may
+// have them again, and giving a page back costs as much as running one. When the process does next to nothing, all go at once. Small stacks
 // share pages, so whole chunks of 2 MiB go back when all their stacks are idle.
 //
 // The nasty race: a stack goes to a cache while its goroutine is still on it. The caller prevents that: it is put

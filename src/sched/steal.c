@@ -17,10 +17,10 @@
 // Sometimes it is seen at once: the stolen goroutine's first deed is to use a channel that is biased to the P it comes from
 // ("Bias" in chan.c). Revoking the bias would leave a channel that both Ps use under its lock from then on, and with it
 // goroutines on both sides that each take several times as long for an item as they all did on one P; and since both Ps are
-// busy then, no theft is judged. So the theft is undone: the goroutine goes back, and all that were stolen along. Not if they were many,
-// of which each P has enough to do with channels of its own soon; nor if that P does not switch: then whoever runs there
-// has other things to do, and the goroutine would wait for it. The nasty race: that M has nothing more to run and is about to go
-// idle. Whoever lets a seizer have his turn therefore looks at his own ring once more before he sleeps (go_idle in idle.c).
+// busy then, no theft is judged. So the theft is undone: the goroutine goes back, with all that were stolen with it. Not if they
+// are many, for then each P will soon have enough to do with channels of its own; nor if the other P does not switch, for then what
+// runs there has other things to do, and the goroutine would have to wait for it. The nasty race: the other P's M has nothing more to
+// run and is about to go idle. So an M that has made way for a seizer looks at its own ring once more before it sleeps (go_idle in idle.c).
 #include "base/options.h"
 #include "sched/runq.h"
 #include "sched/sched.h"
@@ -33,7 +33,7 @@
 #define WORTH_IN_ANY_CASE 500000 /* ns */
 #define WORTH_LEAST 10000        /* ns */
 #define WORTH_EACH 500           /* ns */
-/* It is undone only so soon after it, of so few, and if the other P has switched after so long. */
+/* A theft is undone only this soon after it, only if it was of few, and only if the other P switches within this time. */
 #define UNDO_BEFORE 1000 /* ns */
 #define UNDO_MOST 8
 #define UNDO_WAIT 2000   /* ns */

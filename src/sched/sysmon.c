@@ -7,10 +7,10 @@
 //
 // Its period is 20 µs after it has had to act, and doubles while there is nothing to do, up to 1 ms while some P is
 // idle (whose work would be late) and 5 ms while none is: two looks within a slice of 10 ms. When all Ps are idle
-// it looks every 100 ms for as long as there are stacks to be given back, and then sleeps: an idle process uses no CPU. Out
-// of these long rests it is woken when a P is taken from the idle list, or the hog that begins there would keep its P until the
-// rest is over. The next rest is then a short one whatever it sees, so that a process with little to do wakes it every
-// 5 ms at most.
+// it looks every 100 ms for as long as there are stacks to be given back, and then sleeps: an idle process uses no CPU. It
+// is woken from these long rests when a P is taken from the idle list; otherwise a hog that begins there would keep its P until the
+// rest is over. The next rest is then a short one whatever it sees, so that a process with little to do wakes it at most once in
+// 5 ms.
 //
 // "A hog"
 //

@@ -18,8 +18,8 @@
 // The way. Heap and buckets hold pairs (when, timer): sifting compares and moves within the array only, and four
 // children lie in two cache lines at most. What is far is put into a bucket, which costs a store and keeps no order: this is a
 // radix heap [Ahuja, Mehlhorn, Orlin, Tarjan 1990] with digits of six bits, the lowest of which counts quarters of a millisecond, about.
-// When the earliest bucket begins, and not before anything in the heap that comes first, the horizon moves to its
-// beginning, and what is in it goes to the heap, or to buckets of lower levels: for hours that happens four or five times
+// When the beginning of the earliest bucket has come, and nothing in the heap is due before that, the horizon moves
+// there, and what is in the bucket goes to the heap, or to buckets of lower levels: for hours that happens four or five times
 // to a timer, for a second two or three times, and all others are left in peace. (A bucket is emptied at once, whatever is in it: some
 // nanoseconds each.) No wake-up comes of it: each bucket knows its least time, and the queue is slept through until then.
 // Few timers need no buckets: they are in the heap, whenever they are due.

@@ -6,7 +6,7 @@
 //   - `writers` is held by the writer that waits or writes: so there is one at a time.
 //   - departing is, while a writer waits, how many readers it still waits for. It may be below 0 for a
 //     moment, when readers leave between the two steps in which the writer announces itself. It is HELD while a writer
-//     has the lock, so that who unlocks what is not locked in that way is found out, whoever else waits; otherwise 0.
+//     has the lock, so that an unlock of what is not locked in that way is found out, whoever else waits; otherwise 0.
 //
 // A writer that announces itself lets the readers finish that are there already; readers that come
 // later wait until it is done. At its unlock all of these go on before the next writer is let in: neither side starves.
