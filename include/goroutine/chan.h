@@ -9,11 +9,11 @@
  *	chan_unref(c);
  *
  * Everything here works from any thread, a goroutine's or a plain one. A channel counts references: chan_make gives
- * one, and the last chan_unref frees it. Every goroutine that uses a channel must be covered by somebody's reference. Whoever
+ * one, and the last chan_unref frees it. As long as a goroutine uses a channel, it or somebody else must hold a reference. Whoever
  * has received a value, or seen the close, may give back the last reference, even if the sender's or closer's call has not returned yet.
  *
- * A NULL channel blocks for ever in send and receive (the try forms return -EAGAIN), has length and capacity 0; closing
- * it is fatal, chan_ref and chan_unref of it do nothing.
+ * On a NULL channel, send and receive block for ever (the try forms return -EAGAIN), length and capacity are 0, closing is
+ * fatal, and chan_ref and chan_unref do nothing.
  *
  * What happens before: a send before the receive of its value; a close before the receive that tells of it; on an
  * unbuffered channel the receive before the end of the send; with capacity n, the k-th receive before the end of send k + n.
@@ -24,11 +24,11 @@
  * read: it is the shape that counts. It names T without asking for a declaration, so that two mentions of chan(int)
  * in different files are the same type, to the compiler and to C's rules; T may be incomplete until a value is moved, so a
  * structure can contain a channel of itself; and T is what *(*c)(0) would be. A value is moved into a compound literal
- * T[1] by initialisation, which converts as an assignment does. The literal belongs to the block around the
- * statement, as would one written in the value: chan_send(c, &(struct job){ 1 }) sends a pointer that stays good.
- * An initialiser would also take a structure's first member for the whole: that is checked and refused.
+ * T[1] by initialisation, which converts as an assignment does. The literal lives until the end of the enclosing
+ * block, and so does one inside the value: with chan_send(c, &(struct job){ 1 }) the pointer stays valid that long.
+ * An initialiser would also accept a value for a structure's first member instead of a whole structure: that is checked and refused.
  *
- * Channels are given twice to the compiler in each macro and evaluated once; so are values, and pointers with GCC.
+ * Each macro mentions its channel more than once, but evaluates it once; the same holds for values, and with GCC for pointers.
  *
  * With GO_NO_SHORT_NAMES the names are go_chan(T), go_chan_make, go_chan_send and so on.
  */
@@ -38,7 +38,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A channel of whatever type. */
+/* A channel of any type. */
 struct go_channel;
 
 /* The type of a channel of T, an ordinary type. T may be any type but a function, void, or one that involves a variable-length array. */
@@ -51,14 +51,14 @@ struct go_channel;
 #define go_chan_make(T, capacity) ((go_chan(T))go_chan_make_(sizeof(T), (size_t)(capacity)))
 
 /*
- * int go_chan_send(chan(T) c, T value): hands value to the goroutine that waits longest for one, or puts it into
+ * int go_chan_send(chan(T) c, T value): hands value to the goroutine that has waited longest for one, or puts it into
  * the buffer, or waits until one of these can be done. The value is evaluated once and converted as by assignment to a T.
- * Returns 0; -EPIPE when the channel is closed, before or meanwhile; -ECANCELED or -ETIMEDOUT from the goroutine's scope: then
- * nothing was sent. May park.
+ * Returns 0; -EPIPE if the channel was closed before the call or during the wait; -ECANCELED or -ETIMEDOUT from the goroutine's
+ * scope: then nothing was sent. May park.
  */
 #define go_chan_send(c, ...) go_chan_send_(GO_CHAN_CHECKED_(c, __VA_ARGS__), GO_CHAN_BOX_(c, __VA_ARGS__))
 
-/* The same for a value that lies in memory: pointer is a const T *. For what is large, and for arrays. May park. */
+/* The same for a value in memory: pointer is a const T *. For large values and for arrays. May park. */
 #define go_chan_send_from(c, pointer) go_chan_send_(GO_CHAN_(c), GO_CHAN_FROM_(c, pointer))
 
 /* The same without waiting: -EAGAIN where go_chan_send would wait. Never parks. */
@@ -76,8 +76,8 @@ struct go_channel;
 #define go_chan_try_recv(c, out) go_chan_try_recv_(GO_CHAN_(c), GO_CHAN_TO_(c, out))
 
 /*
- * int go_chan_close(chan(T) c): no more sends. What is in the buffer can still be received. Those that wait to
- * receive get 0, those that wait to send get -EPIPE. Returns 0, or -EPIPE when it is closed already. Never parks.
+ * int go_chan_close(chan(T) c): ends sending. The values in the buffer can still be received. Waiting receivers get 0, waiting
+ * senders get -EPIPE. Returns 0, or -EPIPE if the channel is closed already. Never parks.
  */
 #define go_chan_close(c) go_chan_close_(GO_CHAN_(c))
 
@@ -117,7 +117,7 @@ struct go_channel;
 /* The type T of a chan(T). */
 #define GO_ELEMENT_(c) __typeof__(*(*(c))((struct go_channel *)0))
 
-/* c as a struct go_channel *. What is no channel is refused: only a channel's target's target can be called so. */
+/* c as a struct go_channel *. Anything but a channel is refused, since nothing else can be dereferenced and called like this. */
 #define GO_CHAN_(c) ((struct go_channel *)(1 ? (void *)(c) : (void *)(*(c))((struct go_channel *)0)))
 
 /* A const T * to a T with the value; conversion as by assignment. */
@@ -125,7 +125,8 @@ struct go_channel;
 
 /*
  * Pointers to T, checked: the compiler complains about an initialization by another type. (Also where this is a system header: the
- * complaint is about the user's own expression.) GCC lets one that differs in its sign pass, unless two are compared.
+ * complaint is about the user's own expression.) GCC accepts a pointer to a
+ * type of the other signedness here, but not where two pointers are compared.
  */
 #ifdef __clang__
 #define GO_POINTER_(type, pointer) ((type *){ (pointer) })
@@ -135,7 +136,7 @@ struct go_channel;
 #define GO_CHAN_TO_(c, out) GO_POINTER_(GO_ELEMENT_(c), out)
 #define GO_CHAN_FROM_(c, pointer) (__extension__ GO_POINTER_(const GO_ELEMENT_(c), pointer))
 
-/* Clang would warn that what occurs a second time unevaluated has side effects, and GCC that a float is widened. */
+/* Without this Clang would warn that the second, unevaluated mention has side effects, and GCC that a float is widened. */
 #ifdef __clang__
 #define GO_UNEVALUATED_BEGIN_ \
 	_Pragma("clang diagnostic push") _Pragma("clang diagnostic ignored \"-Wunevaluated-expression\"")
@@ -146,7 +147,7 @@ struct go_channel;
 #define GO_UNEVALUATED_END_ _Pragma("GCC diagnostic pop")
 #endif
 
-/* As GO_CHAN_; and a value for a channel of structures or unions (classes 12 and 13) must be one of these. */
+/* As GO_CHAN_; and if T is a structure or union (classes 12 and 13), the value must be of that very type. */
 #define GO_CHAN_CHECKED_(c, ...) \
 	__extension__({ \
 		GO_UNEVALUATED_BEGIN_ \

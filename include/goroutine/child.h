@@ -13,7 +13,7 @@ extern "C" {
 typedef struct go_run_options {
 	const char *const *environment; /* "NAME=value" strings and a NULL */
 	const char *directory;          /* where it starts */
-	int in, out, err;               /* descriptors for its 0, 1 and 2, GO_RUN_NULL for /dev/null, others < 0: -EBADF; err = 1: as out */
+	int in, out, err;               /* for its 0, 1 and 2; GO_RUN_NULL: /dev/null; others < 0: -EBADF; err = 1: the same as out */
 	int *in_pipe, *out_pipe, *err_pipe; /* instead: a pipe to its 0 or from its 1 or 2, whose other end, close-on-exec, is put here */
 } go_run_options;
 
@@ -21,8 +21,8 @@ typedef struct go_run_options {
 
 /*
  * Starts argv[0], looked for in PATH if it has no slash, with the arguments argv, which ends with NULL. options may be NULL.
- * Returns the process's id, or -errno: -EINVAL without an argv[0], -EMFILE or -ENFILE without descriptors for a pipe, -ENOENT and so
- * on also for what cannot be executed. After an error the pipes' variables are unchanged. Signals that the caller's thread
+ * Returns the process's id, or -errno: -EINVAL without an argv[0], -EMFILE or -ENFILE without descriptors for a pipe, -ENOENT and
+ * the like also if the program cannot be executed. After an error the pipes' variables are unchanged. Signals that the caller's thread
  * blocks are blocked there too. May park; from any thread.
  */
 pid_t go_start(const char *const argv[], const go_run_options *options);
@@ -30,13 +30,13 @@ pid_t go_start(const char *const argv[], const go_run_options *options);
 /*
  * int go_run(argv), go_run(argv, &options): starts it and waits for its end: the status as waitpid gives it (WIFEXITED and so on
  * from <sys/wait.h>), or -errno from go_start. If the caller's scope ends the wait, the process is killed, and -ECANCELED or
- * -ETIMEDOUT returned. With one of the pipes somebody else must be at its other end. May park; from any thread.
+ * -ETIMEDOUT returned. If a pipe is used, somebody else must serve its other end. May park; from any thread.
  */
 int go_run(const char *const argv[], ... /* const go_run_options * */);
 #define go_run(...) go_run(__VA_ARGS__, (const go_run_options *)0)
 
 /*
- * Waits for the end of a child, whoever forked it, as waitpid(pid, status, 0) does: for any of several if pid is -1, 0 or a group.
+ * Waits for the end of a child, whoever forked it, as waitpid(pid, status, 0) does: if pid is -1, 0 or a group, for any child in that set.
  * Returns its id, and its status in *status unless that is NULL; -ECHILD if there is none; -ECANCELED or -ETIMEDOUT if the caller's
  * scope ended the wait: then the child is left alone. May park; from any thread.
  */

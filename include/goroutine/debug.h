@@ -22,7 +22,7 @@ int go_leak_check(void);
 
 /* Kinds of waits, in go_statistics.parks; go_stats_wait(i) is the word for one. */
 #define GO_STATS_WAITS 64
-/* Steps of the histogram: step i counts what took from 2^i up to 2^(i+1) ns, the last one also all above. */
+/* Steps of the histogram: step i counts what took from 2^i up to 2^(i+1) ns, the last one also whatever took longer. */
 #define GO_STATS_STEPS 32
 
 /* What go_stats tells. Counts are since the start of the process. */
@@ -37,9 +37,9 @@ typedef struct go_statistics {
 	uint64_t launches, ends;  /* on Ps, the library's own included; what plain threads launch is not in launches */
 	uint64_t switches;        /* from one goroutine to another */
 	uint64_t steals;          /* of one or more goroutines from another P */
-	uint64_t hand_offs;       /* a P taken from a goroutine that computed for long or blocked its thread */
+	uint64_t hand_offs;       /* times that a goroutine lost its P, because it computed for a long time or blocked its thread */
 	uint64_t stack_bytes;     /* address space reserved for stacks */
-	uint64_t stacks_made;     /* stacks ever cut from it; small ones again after their memory has gone back */
+	uint64_t stacks_made;     /* stacks ever cut from it; a small one counts again after its memory has gone back */
 	uint64_t stacks_idle;     /* unused, in no P's cache, and their memory has not gone back */
 	uint64_t stacks_given_back; /* times that an unused stack's memory went back to the system */
 	/* Only while detail is on: */
@@ -55,7 +55,7 @@ typedef struct go_proc_statistics {
 	int64_t next_timer;       /* go_time of its earliest timer, INT64_MAX if it has none */
 } go_proc_statistics;
 
-/* Fills *stats. It looks at as many goroutines as have ever existed at the same time. Never parks; from any thread. */
+/* Fills *stats. Its cost grows with the largest number of goroutines there ever was at the same time. Never parks; from any thread. */
 void go_stats(go_statistics *stats);
 
 /* The same for P number i, 0 to gomaxprocs - 1. Returns 0, or -EINVAL if there is none. Never parks; from any thread. */
@@ -68,7 +68,7 @@ int go_stats_proc(int i, go_proc_statistics *stats);
  */
 int go_stats_detail(int on);
 
-/* The word for parks[i], as in tracebacks; NULL for what is none. Never parks; from any thread. */
+/* The word for parks[i], as in tracebacks; NULL if there is no such i. Never parks; from any thread. */
 const char *go_stats_wait(int i);
 
 /*
@@ -94,8 +94,8 @@ int go_trace_dump(int fd);
 /*
  * Serves a page about the running program at "127.0.0.1:6060" or another address (as go_listen's): goroutines by launching
  * statement and state with their frames, Ps and their queues, figures, and a button that records a trace. /goroutines is the
- * traceback as text, /goroutines.json and /stats.json are for programs, /trace?ms=1000 is a timeline of the next second, which takes its
- * place in the recorder's rings. Whoever can connect can see all that; nobody can change anything. The goroutines that serve it are not
+ * traceback as text, /goroutines.json and /stats.json are for programs, /trace?ms=1000 is a timeline of the next second, which uses
+ * the recorder's rings. Whoever can connect can see all that; nobody can change anything. The goroutines that serve it are not
  * shown or counted. Returns the listening descriptor (go_local_address tells its port, go_close ends the service), or what go_listen
  * said, as a negative errno. Like every descriptor that is waited for, it keeps a deadlock from being noticed. May park; from any
  * thread.

@@ -37,16 +37,15 @@ int go_count(void);
 /*
  * How many goroutines may run at the same time, GOMAXPROCS. Sets it if n >= 1 (at most 4096) and returns
  * the value before. At first: the environment's GOMAXPROCS, or the smaller of the processors the process may
- * use and its cgroup's CPU limit. Goroutines in a blocking call, and those that compute for long while others
- * wait, do not count. Nor do those that are computing when the number is lowered, until they next call the library, even with
- * GODEBUG=preempt=0.
- * Out of memory is fatal. May park, if the caller's own P is one of those that go; from any thread.
+ * use and its cgroup's CPU limit. Goroutines in a blocking call, and those that compute for a long time while
+ * others wait, do not count. Nor do those that are computing when the number is lowered, until they next call the library, even
+ * with GODEBUG=preempt=0. Out of memory is fatal. May park, if the caller's own P is one of those that are removed; from any thread.
  */
 int go_maxprocs(int n);
 
 /*
- * fn(arg) will be called when the calling goroutine ends, by return or by go_exit: the last one first. It may park,
- * launch, and defer. In main: at go_exit, not at its return, which ends the process. On a plain thread: when
+ * fn(arg) will be called when the calling goroutine ends, by return or by go_exit. What was deferred last is
+ * called first. fn may park, launch, and defer. In main: at go_exit, not at its return, which ends the process. On a plain thread: when
  * the thread ends. Returns 0, -EINVAL if fn is NULL, or -ENOMEM. Never parks; from any thread.
  */
 int go_defer(void (*fn)(void *), void *arg);
@@ -69,31 +68,31 @@ void go_unlock_thread(void);
  */
 go_key go_key_new(void (*destroy)(void *));
 
-/* The calling goroutine's value; NULL for what is no key. Never parks; from any thread. */
+/* The calling goroutine's value; NULL if there is no such key. Never parks; from any thread. */
 void *go_local(go_key key);
 
-/* Sets it. Returns 0, -EINVAL for what is no key, or -ENOMEM. Never parks; from any thread. */
+/* Sets it. Returns 0, -EINVAL if there is no such key, or -ENOMEM. Never parks; from any thread. */
 int go_set_local(go_key key, void *value);
 
 /*
- * Put these around a call that may block its thread for long: read(2), a database client, flock. Others get the
- * processor then without waiting until the scheduler notices by itself, which takes some 10 ms. They cost a few
+ * Put these around a call that may block its thread for long: read(2), a database client, flock. Others then get
+ * the processor without waiting for the scheduler to notice by itself, which takes some 10 ms. The two cost a few
  * nanoseconds if the call does not block. Calls nest. Look at errno before go_block_leave: it is the thread's, and the goroutine
- * may continue on another thread. Leaving what was not entered is fatal, as is ending in between; on a plain thread both have no
- * effect. go_block_leave may park; from any thread.
+ * may continue on another thread. To leave without having entered is fatal, and so is ending in between; on a plain thread both have
+ * no effect. go_block_leave may park; from any thread.
  */
 void go_block_enter(void);
 void go_block_leave(void);
 
 /*
- * Prints "fatal error: " and the message, all goroutines as GOTRACEBACK says, and ends the process with status 2. From
- * any thread.
+ * Prints "fatal error: " and the message, then the goroutines that GOTRACEBACK asks for, and ends the process with status 2.
+ * From any thread.
  */
 __attribute__((format(printf, 1, 2))) _Noreturn void go_fatal(const char *format, ...);
 
 /*
  * Writes a report on every goroutine to fd, the caller's first: number, state, how long it has waited, name, frames, and the
- * statement that launched it; ten and more that are alike make one entry. The others are held at their next call into
+ * statement that launched it; ten or more that are alike share one entry. The others are held at their next call into
  * the library while their frames are collected, a few microseconds for each, and go on while the report is
  * written. Threads that run a goroutine are interrupted by a signal to ask for its frames; as with any signal, their sleeping system
  * calls may return EINTR. Returns 0, what write(2) said, as a negative errno, or -ENOMEM. Never parks; from any thread.

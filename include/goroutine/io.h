@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Descriptors, without blocking anyone but the caller. Descriptors are plain ints; sockets, pipes, terminals, files, eventfds,
- * whatever there is, also those made by others. Whether O_NONBLOCK is set makes no difference, and it is left as it is.
+ * Work on descriptors that blocks only the caller. Descriptors are plain ints of any kind: sockets, pipes, terminals, files,
+ * eventfds and so on, no matter who has made them. Whether O_NONBLOCK is set makes no difference, and it is left as it is.
  *
  * What holds for every function here:
  *   - The result is the system call's, or a negative errno. errno itself is not touched. -EINTR is never returned, and
@@ -40,14 +40,14 @@ extern "C" {
 ssize_t go_read(int fd, void *buffer, size_t size);
 ssize_t go_readv(int fd, const struct iovec *iov, int count);
 
-/* All of it, in however many pieces: returns the sum, or the error that ended it, after which part may have gone out. */
+/* All of it, in as many pieces as it takes: returns the total, or the error that ended it; part may have gone out by then. */
 ssize_t go_write(int fd, const void *buffer, size_t size);
 ssize_t go_writev(int fd, const struct iovec *iov, int count);
 
-/* The same, and tells through *written (unless NULL) how many bytes went out, also after an error. */
+/* The same; puts into *written (unless NULL) how many bytes went out, also after an error. */
 ssize_t go_write_count(int fd, const void *buffer, size_t size, size_t *written);
 
-/* At the given offset; the descriptor's own is neither used nor changed. They may be short, as the system calls. */
+/* At the given offset; the descriptor's own is neither used nor changed. They may transfer less than asked, as the system calls may. */
 ssize_t go_pread(int fd, void *buffer, size_t size, off_t offset);
 ssize_t go_pwrite(int fd, const void *buffer, size_t size, off_t offset);
 ssize_t go_preadv(int fd, const struct iovec *iov, int count, off_t offset);
@@ -59,7 +59,7 @@ ssize_t go_recv(int fd, void *buffer, size_t size, int flags);
 ssize_t go_recvfrom(int fd, void *buffer, size_t size, int flags, struct sockaddr *address, socklen_t *address_size);
 ssize_t go_recvmsg(int fd, struct msghdr *message, int flags);
 
-/* May be short. */
+/* They may send less than asked. */
 ssize_t go_send(int fd, const void *buffer, size_t size, int flags);
 ssize_t go_sendto(int fd, const void *buffer, size_t size, int flags, const struct sockaddr *address,
 		  socklen_t address_size);
@@ -76,25 +76,25 @@ int go_connect(int fd, const struct sockaddr *address, socklen_t size);
 /* --- any descriptor --- */
 
 /*
- * Closes fd and wakes every goroutine that waits on it with -EBADF. The number may be another file's at once; nobody who
- * waited for this one sees that. 0, or what close(2) said.
+ * Closes fd; the calls of all goroutines that wait on it return -EBADF. The number may belong to another file at once; none of
+ * those calls sees that file. 0, or what close(2) said.
  */
 int go_close(int fd);
 
 /*
- * Waits until one of the events (POLLIN, POLLOUT, …) is there, or an error or hang-up: returns them as poll(2) does. Regular files
- * are always ready to be read and written; -EPERM for other events alone, which never come.
+ * Waits for one of the events (POLLIN, POLLOUT, …), an error or a hang-up, and returns those that have come, as poll(2) does. Regular
+ * files are always ready to be read and written; to wait only for other events on them, which never come, is -EPERM.
  */
 int go_wait_fd(int fd, short events);
 
 /*
  * From the time read_by (write_by) on, reads and accepts (writes, connects) of fd return -ETIMEDOUT, also those that wait already
- * and those that could be done at once; 0 means no deadline, a time below 0 has passed. It stays until it is set anew or go_close. A
- * descriptor that has had one must be closed by go_close. 0, -EBADF or -ENOMEM.
+ * and those that could be done at once; 0 means no deadline, a time below 0 has passed. A deadline stays until it is set again, or
+ * until go_close; a descriptor that has had one must be closed by go_close. 0, -EBADF or -ENOMEM.
  */
 int go_fd_deadline(int fd, go_time read_by, go_time write_by);
 
-/* As sendfile(2) and splice(2); they may be short. SPLICE_F_NONBLOCK: -EAGAIN instead of waiting. */
+/* As sendfile(2) and splice(2); they may transfer less than asked. SPLICE_F_NONBLOCK: -EAGAIN instead of waiting. */
 ssize_t go_sendfile(int out, int in, off_t *offset, size_t count);
 ssize_t go_splice(int in, off_t *in_offset, int out, off_t *out_offset, size_t count, unsigned flags);
 
@@ -102,20 +102,20 @@ ssize_t go_splice(int in, off_t *in_offset, int out, off_t *out_offset, size_t c
 
 /*
  * A socket that listens (TCP, unix) or is bound (UDP, unixgram) at the address. network: "tcp", "tcp4", "tcp6", "udp", "udp4", "udp6",
- * "unix", "unixgram", "unixpacket". address: "host:port", "[::1]:80", ":8080" or "[::]:8080" (every address of this machine, with "tcp6"
- * those of IPv6), port 0 for a free one, a name or number for the port; of Unix sockets a path, which go_close leaves there, "@name" for
- * an abstract one. Returns the socket, or -errno; TCP's with SO_REUSEADDR, TCP_NODELAY and keep-alive set, UDP's with SO_BROADCAST, and
- * those that listen with O_NONBLOCK on. -ENOENT for a name that is not known, -EMFILE and -ENFILE without descriptors, -EINVAL for an
- * address that cannot be understood, -EAFNOSUPPORT for one of the wrong family ("tcp4" and "[::1]:80"), -EPROTONOSUPPORT for another
- * network.
+ * "unix", "unixgram", "unixpacket". address: "host:port", "[::1]:80", ":8080" or "[::]:8080" (every address of this machine, with
+ * "tcp6" those of IPv6), port 0 for a free one, a name or number for the port; for Unix sockets a path, which go_close does not remove,
+ * or "@name" for an abstract one. Returns the socket, or -errno. TCP sockets have SO_REUSEADDR, TCP_NODELAY and keep-alive set, UDP
+ * sockets SO_BROADCAST; those that listen have O_NONBLOCK on. -ENOENT for a name that is not known, -EMFILE and -ENFILE without
+ * descriptors, -EINVAL for an address that cannot be understood, -EAFNOSUPPORT for one of the wrong family ("tcp4" and "[::1]:80"),
+ * -EPROTONOSUPPORT for another network.
  */
 int go_listen(const char *network, const char *address);
 
 /*
  * A socket connected to the address, in go_listen's notation, TCP_NODELAY and keep-alive set. Names are resolved on a thread of
- * their own. All addresses are tried, IPv6 first, the next one a quarter of a second after the last or when that has failed
+ * their own. All addresses are tried, IPv6 first, each one a quarter of a second after the one before, or as soon as that has failed
  * (RFC 8305). Returns the socket, O_NONBLOCK off, or the first error of the first address; -EAGAIN if no name server answers or no
- * thread can be made; otherwise as go_listen. "" as host means this machine.
+ * thread can be made; other errors are those of go_listen. "" as host means this machine.
  */
 int go_dial(const char *network, const char *address);
 
@@ -126,7 +126,7 @@ int go_dial(const char *network, const char *address);
 int go_local_address(int fd, char *buffer, size_t size);
 int go_peer_address(int fd, char *buffer, size_t size);
 
-/* --- files; arguments as of the system calls, 0 or what they return, or -errno --- */
+/* --- files: the arguments of the system calls, and their results or -errno --- */
 
 /* Close-on-exec is added to the flags. */
 int go_open(const char *path, int flags, ... /* mode_t mode */);

@@ -15,8 +15,8 @@
  * "How a go statement is compiled"
  *
  * The statement is one real call. The address of go_newproc is cast to fn's own type and called with the arguments,
- * so it is the compiler that checks, converts and puts each argument where the ABI wants it. What the runtime
- * must know besides goes through the static chain register, which no argument uses: a struct go_launch. The callee
+ * so it is the compiler that checks, converts and puts each argument where the ABI wants it. What else the
+ * runtime must know goes through the static chain register, which no argument uses: a struct go_launch. The callee
  * stores the argument registers and the stack words; the goroutine's first run loads them again and jumps to fn.
  *
  * go_newproc is declared as bytes, not as a function, because GCC replaces a call through a visibly wrong type by a
@@ -45,8 +45,8 @@
  *
  * The number of pieces between the commas bounds the registers.
  *
- * On x86-64 a long double comes back on the x87's stack, and whoever calls such a function takes it off there: the call that the
- * compiler sees must put one there, and the goroutine's bottom frame must take the real one off.
+ * On x86-64 a long double is returned on the x87 stack, and the caller pops it. So the call that the compiler sees must leave one
+ * there, and the goroutine's bottom frame must pop the real one.
  *
  * Limits
  * - A function that is declared not to return, by the keyword _Noreturn, can be launched by its name: go(f, …). If it is launched
@@ -61,9 +61,9 @@
  * - Functions of another calling convention (ms_abi and the like), and with Clang those that return an _Atomic(long double), cannot
  *   be launched; nothing notices it. Clang's -fsanitize=cfi takes the cast for an attack, and
  *   its -fsanitize=safe-stack is refused.
- * - GCC warns of a function whose result must not be ignored (warn_unused_result), as it does behind a cast to void.
- * - On AArch64 structures, and _Complex __int128, of more than 16 bytes must be passed by pointer, too: the ABI would pass
- *   a pointer into the caller's frame. This is checked for each argument, hence there a literal with several fields needs
+ * - GCC warns if the function's result must not be ignored (warn_unused_result), as it warns about a call cast to void.
+ * - On AArch64, structures of more than 16 bytes, and _Complex __int128, must be passed by pointer, too: the ABI would pass
+ *   a pointer into the caller's frame. This is checked for each argument, so there a literal with several fields needs
  *   parentheses.
  */
 #pragma once
@@ -79,8 +79,8 @@ typedef struct go_scope go_scope;
 /* How a goroutine is to be started. Zero means the default in every field. */
 typedef struct go_options {
 	const char *name;  /* shown in tracebacks; the pointer is kept, so let it live as long as the goroutine */
-	size_t stack_size; /* bytes to have for use, rounded up (below 16 KiB 56 of them are the library's); 0: the default */
-	go_scope *scope;   /* to be inside of; NULL: the launcher's */
+	size_t stack_size; /* usable bytes, rounded up (below 16 KiB the library takes 56 of them); 0: the default */
+	go_scope *scope;   /* the scope it will be inside of; NULL: the launcher's */
 } go_options;
 
 /* Where a go statement stands and what its arguments may need. One constant per statement. */
@@ -91,7 +91,7 @@ struct go_site {
 	unsigned stack_bytes;       /* upper bound on the bytes of stack arguments; UINT_MAX: go_launch.limit alone tells */
 	unsigned char integer_regs; /* upper bound on the integer argument registers in use: x86-64 0 to 6, AArch64 0 to 8 */
 	unsigned char limit;        /* enum go_limit */
-	unsigned char x87_results;  /* registers of the x87 stack in which the result comes, 0 to 2; then integer_regs is above 2 */
+	unsigned char x87_results;  /* registers of the x87 stack that hold the result, 0 to 2; if not 0, integer_regs is above 2 */
 };
 
 /* What go_launch.limit is. */
@@ -170,7 +170,7 @@ __asm__(".ifndef " GO_NEWPROC_ "\n\t"
 extern const char go_newproc[] __asm__(GO_NEWPROC_) __attribute__((visibility("hidden")));
 
 /*
- * Not a const literal: that could be put into read-only memory, and its place in the frame means something.
+ * The struct go_launch is not a const literal: that could be put into read-only memory, but its place in the frame matters.
  */
 #define GO_LAUNCH_(options, scope, ...) \
 	GO_LAUNCH_N_(GO_COUNT_(__VA_ARGS__), options, scope, GO_FIRST_(__VA_ARGS__, ~), __VA_ARGS__)
@@ -190,8 +190,8 @@ const struct go_launch *go_launch_(const struct go_launch *launch)
 }
 
 /*
- * The type "pointer to fn's type". Not simply __typeof__(*(fn)) *: GCC keeps "does not return" of a function designator
- * in the type of its address but not in its own, and taking that over would end the caller's code behind the statement.
+ * The type "pointer to fn's type". Not simply __typeof__(*(fn)) *: GCC keeps "does not return" in
+ * the type of a function's address, but not in that of its designator; to take it over would end the caller's code at the statement.
  */
 #define GO_POINTER_TYPE_(fn) \
 	__typeof__(__builtin_choose_expr(__extension__ __builtin_types_compatible_p(__typeof__(fn), __typeof__(*(fn))), \
@@ -253,7 +253,7 @@ const struct go_launch *go_launch_(const struct go_launch *launch)
 	}), (void *)0
 #endif
 
-/* Clang would warn that the arguments, which occur a second time unevaluated, have side effects, and GCC that floats are widened. */
+/* Without this Clang would warn that the second, unevaluated mention of the arguments has side effects, and GCC of widened floats. */
 #ifdef __clang__
 #define GO_QUIET_BEGIN_ \
 	_Pragma("clang diagnostic push") _Pragma("clang diagnostic ignored \"-Wunevaluated-expression\"") \
@@ -280,7 +280,7 @@ const struct go_launch *go_launch_(const struct go_launch *launch)
 		: GO_IS_(type, _Complex _Float64x) || (GO_IS_(type, _Complex long double) && __LDBL_MANT_DIG__ == 64)     ? 2 \
 															     : 0)
 #endif
-/* What is larger than 16 bytes comes back in memory, but for complex numbers in two registers. */
+/* A result of more than 16 bytes is returned in memory, except for complex numbers in two registers. */
 #ifdef __x86_64__
 #define GO_TWO_REGISTERS_(type) (GO_X87_RESULTS_(type) == 2)
 #elif defined(__clang__)
@@ -311,7 +311,7 @@ const struct go_launch *go_launch_(const struct go_launch *launch)
 #define GO_DEMAND_(n, list, ...) \
 	(n) ? GO_STACK_BYTES_(n, list) : 0, (n) < 3 && GO_X87_RESULTS_(go_value_) == 0 ? 2 * (n) : 6
 #ifdef __clang__
-/* A scalar converts to _Bool, and that is better than the ellipsis. */
+/* A scalar converts to _Bool, which overload resolution prefers to the ellipsis. */
 short go_scalars_(...) __attribute__((__overloadable__));
 char go_scalars_(_Bool) __attribute__((__overloadable__));
 char go_scalars_(_Bool, _Bool) __attribute__((__overloadable__));
@@ -336,7 +336,7 @@ char go_scalars_(_Bool, _Bool, _Bool, _Bool, _Bool, _Bool) __attribute__((__over
 	((d) & 0xffff) > 8 ? 8 : (unsigned char)((d) & 0xffff)
 #define GO_PACK_(integers, vectors, bytes) ((bytes) << 32 | (vectors) << 16 | (integers))
 #define GO_SIZE_(a) sizeof((void)0, (a))
-/* What is larger than 16 bytes is passed by a pointer into the caller's frame, but for complex floating-point numbers. */
+/* An argument of more than 16 bytes is passed as a pointer into the caller's frame, except for complex floating-point numbers. */
 #ifdef __clang__
 #define GO_FITS_(a) (GO_SIZE_(a) <= 16 || GO_IS_(__typeof__((void)0, (a)), _Complex long double))
 #else

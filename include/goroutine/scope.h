@@ -9,16 +9,16 @@
  *     int err = go_scope_close(s);
  *
  * A goroutine is inside the scope it was launched in: with go_scope_go or go_with, or with go() by one that is inside. When the
- * scope is cancelled, by go_scope_cancel, by go_scope_fail or because its deadline has passed, every wait inside that says so in
- * its header ends with -ECANCELED or -ETIMEDOUT, and so does every later one; a wait that is ended so has consumed, sent and acquired
- * nothing. Calls that need not wait go on as before. It is up to the goroutines to end then.
+ * scope is cancelled, by go_scope_cancel, by go_scope_fail or because its deadline has passed, every wait inside ends with
+ * -ECANCELED or -ETIMEDOUT, if the header says that it can, and so does every later one; a wait that ends this way has consumed, sent
+ * and acquired nothing. Calls that need not wait work as before. The goroutines themselves must see to it that they end.
  *
  * A scope opened inside another is its child. If the other is cancelled, for whatever reason, or its deadline passes, before the
  * child is opened or while it is open, the child is cancelled too, with -ECANCELED or -ETIMEDOUT. This ends when the other is
  * closed. Nothing goes upwards.
  *
- * go_scope_go(s, fn, args...) and go_options.scope are in launch.h. Using a scope after it was closed is fatal as far as it is
- * noticed: whoever launches into a scope, or enters it, from outside must know that it is not being closed.
+ * go_scope_go(s, fn, args...) and go_options.scope are in launch.h. Using a closed scope is fatal if the library notices, but it
+ * may not: whoever launches into a scope, or enters it, from outside must be sure that it is not being closed.
  */
 #pragma once
 
@@ -34,8 +34,8 @@ extern "C" {
 go_scope *go_scope_open(void);
 
 /*
- * Waits until all inside, and inside scopes below, have ended, deferred calls included, and those that entered have left; then
- * frees s. The wait cannot be cancelled. Returns what came first: the error of go_scope_fail, -ECANCELED, -ETIMEDOUT; or 0.
+ * Waits until all goroutines inside, and inside scopes below, have ended, deferred calls included, and all callers that entered
+ * have left; then frees s. The wait cannot be cancelled. Returns what came first: the error of go_scope_fail, -ECANCELED, -ETIMEDOUT; or 0.
  * Closing a scope that one is inside of, or that somebody else is closing, is fatal. May park; from any thread.
  */
 int go_scope_close(go_scope *s);
@@ -43,7 +43,7 @@ int go_scope_close(go_scope *s);
 /* Ends the waits inside s and the scopes below with -ECANCELED. The first cause stays. Never parks; from any thread. */
 void go_scope_cancel(go_scope *s);
 
-/* The same, and go_scope_close will return error, any number but 0, unless there was a cause before. With 0 it does
+/* The same, and go_scope_close will return error, which may be any number but 0, unless s had a cause already. With 0 it does
  * nothing. Never parks; from any thread. */
 void go_scope_fail(go_scope *s, int error);
 

@@ -6,10 +6,10 @@
  *	case 0: ...
  *	}
  *
- * Of the cases that can run at once one is chosen by chance, each with the same probability; if none can, the call waits
+ * If several cases can run at once, one of them is chosen at random, each with the same probability; if none can, the call waits
  * until one can. If one event then makes several possible (the same channel in several cases, equal times, descriptors found
- * ready together) chance decides, too; of channels that are served one after the other the first counts. The same channel
- * may occur in several cases, in both directions too: a select never serves itself. A case with a NULL channel never runs.
+ * ready together), the choice is random, too; if others serve several channels one after the other, the first one counts. The same
+ * channel may occur in several cases, even in both directions: a select never serves itself. A case with a NULL channel never runs.
  */
 #pragma once
 
@@ -18,7 +18,7 @@
 
 /*
  * One case. Made by the macros below and by nothing else; a zeroed one never runs. case_send keeps its value in a
- * compound literal of the enclosing block: a case that shall outlive it is made with case_send_from.
+ * compound literal of the enclosing block: a case that is to outlive the block must be made with case_send_from.
  */
 typedef struct go_case {
 	union {
@@ -33,14 +33,14 @@ typedef struct go_case {
 
 /*
  * go_case_recv(chan(T) c, T *out), go_case_recv(c, out, bool *ok): receives a value. out and ok may be NULL. When the channel
- * is closed and drained, *out is zeroed and *ok false; else true.
+ * is closed and drained, *out is zeroed and *ok set to false; otherwise *ok is set to true.
  */
 #define go_case_recv(c, ...) GO_CASE_RECV_(c, __VA_ARGS__, ((void *)0), ~)
 
 /*
  * go_case_send(chan(T) c, T value), go_case_send(c, value, bool *ok): sends the value, which is evaluated whether the case
- * is chosen or not. When the channel is closed, *ok is false, else true; without ok the whole select returns -EPIPE. A
- * compound literal with several fields needs parentheses.
+ * is chosen or not. If the channel is closed, *ok is set to false, otherwise to true; without ok the select then returns
+ * -EPIPE. A compound literal with several fields needs parentheses.
  */
 #define go_case_send(c, ...) GO_CASE_SEND_(c, __VA_ARGS__, ((void *)0), ~)
 
@@ -54,16 +54,16 @@ typedef struct go_case {
 #define go_case_after(duration) ((go_case){ .kind_ = GO_CASE_AFTER_, .time_ = (duration) })
 #define go_case_until(time) ((go_case){ .kind_ = GO_CASE_UNTIL_, .time_ = (time) })
 
-/* Run when reading from fd, or writing to it, would not block; also when it would fail or is at its end. */
+/* Run when reading from fd, or writing to it, would not block; also when it would fail, or fd is at its end. */
 #define go_case_readable(fd) ((go_case){ .kind_ = GO_CASE_READABLE_, .fd_ = (fd) })
 #define go_case_writable(fd) ((go_case){ .kind_ = GO_CASE_WRITABLE_, .fd_ = (fd) })
 
 /*
  * int go_select(go_case...): runs one of the cases and returns its position, from 0. Without cases, or with none that can
- * ever run, it waits for ever. -EPIPE: a send on a closed channel was chosen that has no ok; -EBADF: a descriptor is
- * bad or was closed meanwhile; -EMFILE, -ENFILE, -ENOMEM, -ENOSPC: one cannot be
- * waited for; -ECANCELED or -ETIMEDOUT from the goroutine's scope: then no case has run. May park; from
- * any thread. Up to 8 cases it allocates nothing; beyond, out of memory is fatal.
+ * ever run, it waits for ever. -EPIPE: the case chosen is a send without ok, and its channel is closed; -EBADF: a descriptor is bad
+ * or was closed meanwhile; -EMFILE, -ENFILE, -ENOMEM, -ENOSPC: a descriptor cannot be waited for; -ECANCELED or -ETIMEDOUT from the
+ * goroutine's scope: then no case has run. May park; from any thread. With up to 8 cases it allocates nothing; with more, out of
+ * memory is fatal.
  */
 #define go_select(...) \
 	go_selectv((go_case[]){ { .chan_ = 0 }, __VA_ARGS__ } + 1, __extension__({ \

@@ -14,9 +14,9 @@ extern "C" {
  * From now on each of the signals, given by their numbers and a final 0, is sent to c when it comes. Its default action no
  * longer happens; a handler that the program had installed is still called. Several channels may listen to one signal.
  * Nobody waits for a full channel: it misses the signal, so it needs at least one place for each signal that must not be missed. Keeps a
- * reference to c. Returns 0; -EINVAL for a NULL channel, no signal at all, a number that is none, or one that cannot be caught (SIGKILL,
- * SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL); -EBUSY for a real-time signal that the library has begun to use itself, one of the
- * highest that had no handler; -ENOMEM, -EMFILE, -ENFILE. Never parks; from any thread.
+ * reference to c. Returns 0; -EINVAL for a NULL channel, no signal at all, a number that is not a signal's, or one that cannot be caught
+ * (SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL); -EBUSY for a real-time signal that the library has begun to use itself (it takes
+ * the highest ones without a handler); -ENOMEM, -EMFILE, -ENFILE. Never parks; from any thread.
  */
 int go_signal_notify(go_chan(int) c, int signo, ...);
 

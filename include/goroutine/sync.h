@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Locks and the like, for goroutines and plain threads at once. Zero-initialised memory is ready for use, but for a
- * semaphore that is to begin with something. None may be copied or moved while in use. They hold no memory of their
- * own: what is not in use may simply be freed. It is in use until every call for it has returned; a wait group only until the
- * last wait has returned; the call of done that ended the wait may still be under way.
+ * Locks and the like, for goroutines and plain threads at once. Zero-initialised memory is ready for use, except for a
+ * semaphore that is not to begin at 0. None may be copied or moved while in use. They hold no memory of their
+ * own: one that is not in use may simply be freed. It is in use until every call on it has returned; a wait group only until the
+ * last wait has returned, even if the call of done that ended the wait has not.
  *
  * What happens before an unlock, a done, a signal or a release is seen after the lock, the wait or the acquire
  * that it lets go on.
@@ -60,8 +60,8 @@ bool go_mutex_trylock(go_mutex *m); /* true if it was free and is now the caller
 void go_mutex_unlock(go_mutex *m);
 
 /*
- * A lock that many readers or one writer hold. A writer that waits keeps new readers out, so a reader must not lock again
- * what it holds. Unlocking what is not locked in that way is fatal. rlock and lock may park, and so may
+ * A lock that many readers or one writer hold. A writer that waits keeps new readers out, so a reader must not lock it
+ * again. Unlocking what is not locked in that way is fatal. rlock and lock may park, and so may
  * unlock and a trylock that fails, to let others run; from any thread.
  */
 void go_rwmutex_rlock(go_rwmutex *rw);
@@ -85,7 +85,7 @@ void go_cond_broadcast(go_cond *c);
 
 /*
  * A counter that can be waited for. add changes it by n, which may be negative; done by -1; wait waits until it is 0. Fatal: a
- * counter below 0; an add from 0 while somebody waits, or before all waits that have been let go on have returned. wait may
+ * counter below 0; raising it from 0 while somebody waits, or before all waits that it has ended have returned. wait may
  * park; from any thread.
  */
 void go_waitgroup_add(go_waitgroup *wg, int n);
@@ -93,7 +93,7 @@ void go_waitgroup_done(go_waitgroup *wg);
 void go_waitgroup_wait(go_waitgroup *wg);
 
 /*
- * Calls fn(arg) if this is the first call for this go_once; whoever comes meanwhile waits until it is done. If fn calls
+ * Calls fn(arg) if this is the first call for this go_once; calls that come meanwhile wait until it is done. If fn calls
  * go_exit, or ends its thread by pthread_exit, it counts as done. A call from within fn waits for ever. Out of memory is fatal. May
  * park; from any thread.
  */
@@ -110,7 +110,7 @@ void go_sem_init(go_sem *s, int64_t n);
  */
 int go_sem_acquire(go_sem *s, int64_t n);
 
-/* True if that much is available and nobody waits: then n is taken. Else nothing is. A negative n is fatal. Never parks; from any
+/* True if that much is available and nobody waits: then n is taken, otherwise nothing. A negative n is fatal. Never parks; from any
  * thread. */
 bool go_sem_try_acquire(go_sem *s, int64_t n);
 

@@ -30,32 +30,32 @@ go_time go_now(void);
 /*
  * Lets at least d pass; others run meanwhile. 0 or less returns at once, INT64_MAX is for ever. Returns 0, or, where
  * the goroutine's scope has been cancelled or its deadline has passed, -ECANCELED or -ETIMEDOUT. May park; from any
- * thread. A goroutine that sleeps is no part of a deadlock.
+ * thread. While a goroutine sleeps there is no deadlock to report.
  */
 int go_sleep(go_duration d);
 
 /*
- * A channel that gets one value, the time then, when d has passed, and nothing more. The reference is the caller's:
+ * A channel that gets one value when d has passed, the time at that moment, and nothing more. The reference is the caller's:
  * chan_unref it. Durations of 0 or less have passed at once; INT64_MAX is for ever. Out of memory is fatal, for all of these.
  * Never parks; from any thread. In a select case_after is simpler and cheaper.
  */
 go_chan(go_time) go_after(go_duration d);
 
 /*
- * When d has passed, fn(arg) is called in a goroutine of its own, outside of every scope. go_timer_free the result, also after it
- * has fired. A NULL fn is fatal. Never parks; from any thread.
+ * When d has passed, fn(arg) is called in a goroutine of its own, outside of every scope. Free the result by go_timer_free, also
+ * after it has fired. A NULL fn is fatal. Never parks; from any thread.
  */
 go_timer *go_after_func(go_duration d, void (*fn)(void *), void *arg);
 
 /*
- * A timer whose channel gets the time when d has passed; a ticker whose channel gets it every period, and keeps the beat when it
- * is late. Nobody waits for a slow receiver: a tick that has not been received when the next one is due stands for it, too. A period
+ * A timer whose channel gets the time when d has passed; a ticker whose channel gets it every period, and which
+ * stays in step when it is late. Nobody waits for a slow receiver: a tick not received when the next is due stands for both. A period
  * of 0 or less is fatal. Never park; from any thread.
  */
 go_timer *go_timer_new(go_duration d);
 go_timer *go_ticker_new(go_duration period);
 
-/* Borrowed until go_timer_free; NULL for go_after_func. It is never closed. Never parks; from any thread. */
+/* Its channel, borrowed until go_timer_free; NULL for go_after_func. The channel is never closed. Never parks; from any thread. */
 go_chan(go_time) go_timer_chan(go_timer *t);
 
 /*
@@ -66,7 +66,7 @@ go_chan(go_time) go_timer_chan(go_timer *t);
 bool go_timer_stop(go_timer *t);
 bool go_timer_reset(go_timer *t, go_duration d);
 
-/* Stops it. Its channel is gone unless somebody has a reference of their own. NULL does nothing. Never parks; from any thread. */
+/* Stops and frees it. Its channel goes with it, unless somebody has another reference. NULL does nothing. Never parks; from any thread. */
 void go_timer_free(go_timer *t);
 
 #ifdef __cplusplus

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The hooks. Each is called by the P's owner, in a section, or by who has seized it. So what it writes is the owner's alone: no
-// atomic operation, no lock, and a reader stops the world for the moment of copying.
+// The hooks. Each is called by the P's owner, in a section, or by whoever has seized the P. So only the owner writes: no atomic
+// operation and no lock is needed, and a reader stops the world for the moment of copying.
 //
 // "One event a switch"
 //
@@ -124,7 +124,7 @@ cold void hook_end(struct m *mp, struct g *gp)
     struct proc_events *e = events_of(mp);
     if (!e || !tracing(e))
         return;
-    /* Launched by a plain thread, or before the recording, or perhaps so long ago that it has been overwritten. Its name may be gone. */
+    /* No note: a plain thread launched it, or it is older than the recording; or the note may be overwritten. Its name may be gone. */
     if (!(load_relaxed(&gp->flags) & G_NOTED) || load_relaxed(&births_lost))
         note_birth(e, gp, NULL, NULL);
     put(e, gp->id, EVENT_END, 0);

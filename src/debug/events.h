@@ -30,10 +30,10 @@ struct event {
 
 /* So that the timeline can name a goroutine that has ended since. */
 struct birth {
-    _Alignas(16) uint64_t id; /* so do the arena's pieces: copies lie one after another */
+    _Alignas(16) uint64_t id; /* aligned as the arena's pieces are: copies lie one after another */
     const struct go_site *site;
     void (*fn)(void);
-    char name[NAME_MOST]; /* the pointer is good as long as the goroutine lives only */
+    char name[NAME_MOST]; /* a copy: the pointer is valid only while the goroutine lives */
 };
 
 struct proc_events {

@@ -2,8 +2,8 @@
 // The leak check: goroutines that are alive when they should not be, by where they were launched and what they wait for.
 //
 // A goroutine that waits for ever is not freed by anything: in C as in Go it is the commonest leak of a concurrent
-// program. One that only needs a moment to end (a worker that has seen its channel closed) is none; so as long as some are not waiting
-// for anything, the check looks again, for a while.
+// program. One that only needs a moment to end (a worker that has seen its channel closed) is not a leak; so while some goroutines are not
+// waiting for anything, the check looks again, for a while.
 #include <goroutine/debug.h>
 #include <goroutine/scope.h>
 #include <goroutine/time.h>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // The page: goroutines, Ps and figures of the running program, by HTTP.
 //
-// It is served by goroutines of the library itself, which are left out of all they show but the timeline. An answer is first written to
-// a file in memory, by the same code that writes it to a descriptor elsewhere, so that no client, however slow, sees the
-// world stopped, and its length is known. Only GET is answered, and nothing that is asked for changes the program, but that a
-// trace switches the recorder on for as long.
+// It is served by goroutines of the library itself, which are left out of all they show except the timeline. An answer is first
+// written to a file in memory, by the same code that writes it to a descriptor elsewhere, so that no client, however slow, sees the
+// world stopped, and its length is known. Only GET is answered, and no request changes the program, except that a trace
+// switches the recorder on while it lasts.
 #include <goroutine/debug.h>
 #include <goroutine/io.h>
 #include <goroutine/time.h>

@@ -4,8 +4,8 @@
 //
 // Rejected. dladdr knows only what is exported, and takes the dynamic linker's lock, which the thread that is being
 // looked at may hold. elfutils' libdw knows all there is to know, inlined calls too, but allocates, opens files
-// through stdio and is a dependency of the library that every user would carry: a traceback is printed when
-// something is broken, also when that is the heap, so this must not need it. What is left out: lines in compressed
+// through stdio and would be a dependency for every user. A traceback is printed when something is broken, which may
+// be the heap, so this must not need it. What is left out: lines in compressed
 // sections (-gz) and split DWARF; functions that were inlined show as the one they are in, with the inlined line.
 //
 // Every file is read as if an enemy had written it: each access is checked against the end.

@@ -151,7 +151,7 @@ struct trace {
     int result, fd;
 };
 
-/* A statement that somebody in the rings was launched by, as it is now. */
+/* A statement that launched a goroutine of the rings, as it is in memory now. */
 struct place {
     const struct go_site *from;
     struct go_site site;
@@ -464,7 +464,7 @@ static void timeline(struct trace *t)
         if (best == t->proc_count)
             break;
         const struct event *e = &t->procs[best].events[t->procs[best].at++];
-        if (e->when <= t->to) /* who noted it had not heard yet that it is over */
+        if (e->when <= t->to) /* a later one is from a P that had not yet learnt of the recording's end */
             one_event(t, best, e);
     }
     for (uint32_t i = 0; i < t->proc_count; i++) {

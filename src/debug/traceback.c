@@ -61,7 +61,7 @@ static bool alike(const struct group *g, const struct group *key, const struct f
                            !memcmp(g->pc, f->pc, f->count * sizeof f->pc[0]));
 }
 
-/* Of what alike compares besides the frames. */
+/* The hash of what alike() compares besides the frames. */
 static uint64_t hash_of(const struct group *key)
 {
     uint64_t hash = mix(mix((uintptr_t)key->site, (uintptr_t)key->fn), key->reason);
@@ -140,7 +140,7 @@ READS_OTHERS static noinline void list_one(struct g *gp, void *arg)
     /* Acquire: pairs with the release in switch_done; the context is saved. */
     held = held && load_acquire(&gp->run.on_cpu) == 0;
     void *sp = held ? gp->run.sp : NULL;
-    held = sp && load_acquire(&gp->status) == status; /* where the world has not stopped, it may be an argument by now */
+    held = sp && load_acquire(&gp->status) == status; /* unless the world has stopped, run.sp may be an argument by now */
     bool walk = l->unwound < UNWIND_MOST;
     if (held && walk) {
         unwind_parked(&f, sp);
@@ -176,7 +176,7 @@ READS_OTHERS static noinline void list_one(struct g *gp, void *arg)
         l->full++;
         return;
     }
-    /* Of who has become ready meanwhile it may be negative: see events.c. */
+    /* It may be negative if the goroutine has become ready meanwhile: see events.c. */
     int64_t since = key.status == G_WAITING ? __atomic_load_n(&gp->run.wait_since, __ATOMIC_RELAXED) : 0;
     add_id(g, gp->id, gp->creator, since > 0 ? since : 0);
 }
@@ -232,12 +232,12 @@ static void trim(struct symbols *s, struct group *g)
     if (own_code(s, NULL, 0)) {
         for (i = 0; i < end && own_code(s, symbols_add(s, g->pc[i] - 1), g->pc[i] - 1);)
             i++;
-        /* The public function stays; where there is nothing else, what is left of it. */
+        /* The public function's frame stays; if there are only frames of the library, the last one. */
         if (i > 0 && (i == end || named(symbols_add(s, g->pc[i - 1] - 1), "go_")))
             i--;
         first = i;
         while (end > first + 1 && own_code(s, symbols_add(s, g->pc[end - 1] - 1), g->pc[end - 1] - 1))
-            end--; /* what has called the function, or a deferred one */
+            end--; /* the library's callers of the goroutine's or a deferred function */
     } else if (g->trim) {
         for (i = 0; i < end; i++)
             if (named(symbols_add(s, g->pc[i] - 1), "go_"))
@@ -249,7 +249,7 @@ static void trim(struct symbols *s, struct group *g)
     g->end = end;
 }
 
-/* What a frame looks like: several places of the library's public function are the same to the reader. */
+/* How a frame looks to the reader: all places in the library's public function look the same. */
 static uint64_t frame_key(struct symbols *s, const struct group *g, uint32_t i)
 {
     struct symbol *q = i == g->first && g->trim ? symbols_add(s, g->pc[i] - 1) : NULL;

@@ -105,10 +105,10 @@ void unwind_self(struct frames *f)
 static void from_here(void *arg)
 {
     _Unwind_Backtrace(visit, arg);
-    compiler_barrier(); /* no tail call: this frame is what the caller of arch_unwind_from is found by */
+    compiler_barrier(); /* no tail call: the caller of arch_unwind_from is found through this frame */
 }
 
-/* Where this thread's walk goes on if it is led astray. NULL: it is on none. */
+/* Where to jump if this thread's walk faults. NULL: it is not walking. */
 static __thread sigjmp_buf *walk_ends __attribute__((tls_model("initial-exec")));
 
 void debug_fault(const void *mask)
@@ -162,11 +162,11 @@ static void on_request(int signo, siginfo_t *info, void *context)
         fatal_wait_in_handler();
 }
 
-/* The signal, or 0: none is free, or who was choosing one as well is the very one whose end is reported. */
+/* The signal. 0: none is free, or the process is dying of a thread that was just choosing one. */
 static int request_signal(void)
 {
     static int chosen;
-    static bool in_vain; /* the lock's holder is no more: not to be waited for again, for each goroutine */
+    static bool in_vain; /* the lock's holder is gone: do not wait again, once for each goroutine */
     struct sigaction action = { .sa_sigaction = on_request, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART };
     sigfillset(&action.sa_mask);
     if (chosen || in_vain)
@@ -206,7 +206,7 @@ bool unwind_running(struct frames *f, struct g *gp, int tid)
     if (!signo || is_blocked(tid, signo))
         return false;
     if (load_acquire(&request.state) == ANSWERING)
-        return false; /* one that we did not wait for any longer is still at it: pairs with the release in on_request */
+        return false; /* a thread that we gave up waiting for is still answering: pairs with the release in on_request */
     request.gp = gp;
     request.tid = tid;
     store_release(&request.state, ASKED);
@@ -217,7 +217,7 @@ bool unwind_running(struct frames *f, struct g *gp, int tid)
     int asked = ASKED;
     if (cas_acq_rel(&request.state, &asked, IDLE))
         return false;
-    /* It is at it, and whoever walks a stack comes to an end. */
+    /* It is answering, and a walk of a stack comes to an end. */
     for (until += PATIENCE; load_acquire(&request.state) != ANSWERED;) {
         if (os_now() >= until)
             return false;

@@ -5,10 +5,10 @@
 //
 // SIGCHLD belongs to the program, and tells of a child only if nobody has blocked it. A pidfd becomes readable when its process has
 // ended, so waiting for a child is waiting for a descriptor. Where there is none (Linux before 5.3, or for "any child"), a thread sits in
-// waitid with WNOWAIT, which takes nothing away, and writes to an eventfd when it comes back (a pipe that it closed would stay open
-// where the program has forked meanwhile). The status itself is taken by
-// waitpid with WNOHANG in either case, by the goroutine; so one that is cancelled has taken nothing. The thread goes on sitting there
-// then, and is kept for whoever waits for the same next: a loop that waits for any child, a second each time, needs one thread.
+// waitid with WNOWAIT, which takes nothing away, and writes to an eventfd when waitid returns. (If it closed a pipe instead, that would
+// stay open where the program has forked meanwhile.) In either case the goroutine itself takes the status, by waitpid with WNOHANG; so
+// one that is cancelled has taken nothing. Its thread then stays in waitid, and is kept for the next wait for the same children: a loop
+// that waits for any child, a second each time, needs one thread.
 #include <goroutine/child.h>
 #include <goroutine/io.h>
 
@@ -48,7 +48,7 @@ static int make_pipe(struct start *s, int i, bool to_child)
         return (int)r;
     s->child_end[i] = fds[to_child ? 0 : 1];
     s->own_end[i] = fds[to_child ? 1 : 0];
-    /* Where the caller has closed his own the child's end may have the number of another one of the three. */
+    /* If the caller has closed its own 0, 1 or 2, the child's end may have got the number of another of the three. */
     if (s->child_end[i] <= 2) {
         long moved = SYSCALL3(SYS_fcntl, s->child_end[i], F_DUPFD_CLOEXEC, 3);
         if (moved < 0)
@@ -144,8 +144,8 @@ GO_EXPORT int go_run(const char *const argv[], ...)
         return pid;
     pid_t r = go_wait_child(pid, &status);
     if (r == -ECANCELED || r == -ETIMEDOUT) {
-        /* Its end does not take long then. Unless it is no child any more: somebody who waits for any of them may have taken it, and the
-         * number be another's. */
+        /* It ends soon after that. But it may be no child any more: another wait, for any child, may have taken it, and its number may
+         * be another process's by now. */
         siginfo_t info;
         if (SYSCALL6(SYS_waitid, P_PID, pid, &info, WEXITED | WNOHANG | WNOWAIT, NULL, 0) == 0) {
             SYSCALL2(SYS_kill, pid, SIGKILL);
@@ -210,7 +210,7 @@ static int kept_take(const struct wait *w)
     return fd;
 }
 
-/* False if there is no room. Threads that have come back, to nobody, make room: their descriptors go to `over`. */
+/* False if there is no room. Kept threads that are back from waitid make room: their descriptors go to `over`. */
 static bool kept_put(const struct wait *w, int over[KEPT_MOST], int *over_count)
 {
     int n = 0;
@@ -231,7 +231,7 @@ static bool kept_put(const struct wait *w, int over[KEPT_MOST], int *over_count)
     return room;
 }
 
-/* fd belongs to whoever waits for the same next, if its thread still sits there. */
+/* Keeps fd for the next wait for the same children, if its thread is still in waitid. */
 static void keep(struct wait *w, int fd)
 {
     int over[KEPT_MOST], n;
@@ -251,8 +251,8 @@ static struct wait whom(pid_t pid)
     return w;
 }
 
-/* A descriptor that becomes readable when the child, or one of them, has ended, or has before, for it may be a kept thread's; and
- * whether a thread sees to it, and what *w says it sits and waits for. */
+/* A descriptor that becomes readable when the child, or one of them, has ended. (It may be so already, if it is a kept thread's.)
+ * *thread: whether a thread sees to that, which then waits for *w. */
 static int end_descriptor(pid_t pid, struct wait *w, bool *thread)
 {
     long r = pid > 0 && options.pidfd ? SYSCALL2(SYS_pidfd_open, pid, 0) : -ENOSYS;
@@ -303,7 +303,7 @@ static long reap(pid_t pid, int *status)
     return r;
 }
 
-/* Until it is worth looking again: 0; or what the scope says. */
+/* Waits until it is worth looking again. Returns 0, or what the scope says. */
 static int ending_wait(struct ending *e, pid_t pid)
 {
     if (e->fd < 0)
@@ -312,8 +312,8 @@ static int ending_wait(struct ending *e, pid_t pid)
     if (r == -ECANCELED || r == -ETIMEDOUT)
         return r;
     if (r < 0)
-        return go_sleep(PAUSE); /* there is no descriptor for it, or no thread, or a debugger has it: asked after from time to time */
-    /* Ended, and ours; unless somebody else has taken it, and a thread must be asked again about others. */
+        return go_sleep(PAUSE); /* no descriptor, or no thread, or a debugger has the child: ask from time to time */
+    /* It has ended, and is ours, unless somebody else has taken it: then a thread must wait anew for the others. */
     e->told = !e->thread;
     if (e->thread) {
         go_close(e->fd);

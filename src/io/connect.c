@@ -12,9 +12,9 @@
 //
 // Rejected: a blocking call. It cannot be ended by a deadline or a scope, and each costs a thread.
 //
-// The way. O_NONBLOCK is set for the moment of the call, and taken back after it: by a descriptor of the library's own, for the number may
-// by then be another file's, whose flags they are not. The socket is not connected yet, so hardly anybody shares it. Then
-// writable means that it is decided, and the same call again tells how. (SO_ERROR would, too, but leaves a socket that was refused
+// The way. O_NONBLOCK is set for the moment of the call, and cleared after it, through a duplicate of the descriptor, for by then the
+// number may belong to another file, whose flags must not change. The socket is not connected yet, so hardly anybody shares it. After
+// that, writable means that it is decided, and the same call again tells how. (SO_ERROR would, too, but leaves a socket that was refused
 // in a state in which the next connect fails in any case.)
 //
 // The nasty case: a Unix socket whose listener is behind answers EAGAIN, and nothing tells when it has caught up. It is asked again
@@ -50,7 +50,7 @@ static ssize_t attempt_accept(struct op *op)
         int listens = 0;
         socklen_t size = sizeof listens;
         SYSCALL6(SYS_getsockopt, op->fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size, 0);
-        /* What does not listen does not wait either, and says why. */
+        /* On a socket that does not listen the call does not wait, and returns the reason. */
         n = listens ? -EAGAIN : SYSCALL4(SYS_accept4, op->fd, op->extra, op->extra2, SOCK_CLOEXEC);
     }
     return n;
@@ -108,7 +108,7 @@ static int connect_by(int fd, const struct connect *c)
 static int connect_blocking(struct op *op, long flags)
 {
     int own = (int)SYSCALL3(SYS_fcntl, op->fd, F_DUPFD_CLOEXEC, 3), r = -EBADF;
-    int fd = own < 0 ? op->fd : own; /* no descriptor is left: then by the number, while it lasts */
+    int fd = own < 0 ? op->fd : own; /* no descriptor is left: use the number, as long as it is this file's */
     if (!is_another_file(op)) {
         SYSCALL3(SYS_fcntl, fd, F_SETFL, flags | O_NONBLOCK);
         r = connect_by(fd, op->extra);
@@ -120,7 +120,7 @@ static int connect_blocking(struct op *op, long flags)
     return r;
 }
 
-/* One at a time, or one would find the other's mode, and another restore the program's before this one's call. */
+/* One at a time, or one would take the other's mode for the program's, or restore the program's before the other's call. */
 static int connect_once(struct op *op)
 {
     uint32_t us;
@@ -146,7 +146,7 @@ static ssize_t attempt_connected(struct op *op)
     return r == -EINPROGRESS || r == -EALREADY ? -EAGAIN : r == -EISCONN ? 0 : r;
 }
 
-/* A pause, but not beyond the deadline. 0, or why there is no more use in it. */
+/* A pause, but not beyond the deadline. 0, or why to try no more. */
 static int pause_before_again(struct op *op, int64_t pause)
 {
     int64_t until = load_relaxed(&op->d->side[POLL_WRITE].until), left = until ? until - os_now() : pause;
@@ -171,6 +171,6 @@ GO_EXPORT int go_connect(int fd, const struct sockaddr *address, socklen_t size)
     for (int64_t pause = PAUSE_FIRST; (r = connect_once(&op)) == -EAGAIN; pause = pause < PAUSE_MOST ? pause * 2 : pause)
         if ((r = pause_before_again(&op, pause)) < 0)
             return r;
-    /* Or it is going on already, since a call that was ended. */
+    /* -EALREADY: an earlier call, which was ended, has begun the attempt. */
     return r == -EINPROGRESS || r == -EALREADY ? (int)op_run(&op, attempt_connected, false) : r;
 }

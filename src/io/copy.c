@@ -13,8 +13,8 @@
 // buffer from malloc, as on a goroutine's stack there may be no room. What is read and could not be written is read again.
 //
 // splice waits for two descriptors. It looks at both and waits for the one that is not ready, without keeping a turn in one queue while
-// it waits in the other: two that did so would wait for each other. Bad arguments are not worth a wait: before the first one the call
-// is made all the same, where a pipe that is not ready, or that there is none, keeps it from waiting.
+// it waits in the other: two that did so would wait for each other. Bad arguments are not worth a wait: so before the first wait the
+// call is made in any case, if a pipe that is not ready, or the lack of any pipe, keeps it from waiting.
 #include <goroutine/io.h>
 
 #include <fcntl.h>
@@ -49,7 +49,7 @@ struct sendfile {
     size_t count;
 };
 
-/* To what is in blocking mode: as others write. */
+/* To a descriptor in blocking mode: by ordinary reads and writes. */
 static ssize_t copy_to_socket(struct op *op, const struct sendfile *s)
 {
     int in = s->in;
@@ -184,7 +184,7 @@ static int splice_begin(struct splice_end *e, int fd, enum poll_side side)
     return r;
 }
 
-/* Who was woken and waits for the same side again has not landed: it would wake the next one, who finds nothing either and wakes it. */
+/* A woken operation that waits for the same side again must not land: it would wake the next one, which finds nothing and wakes it. */
 static void splice_land(struct splice_end *e)
 {
     if (e->turn.state != TURN_FLIGHT)

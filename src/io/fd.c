@@ -3,8 +3,8 @@
 //
 // Invariants
 //   - The kind of a descriptor is a guess. No wrong one does harm.
-//   - Whoever waits for a descriptor when go_close is called is woken with -EBADF, before the number can be another file.
-//   - go_wait_fd takes nothing and uses up no wake-up of those who do.
+//   - Every wait for a descriptor ends with -EBADF when go_close is called, before the number can be another file's.
+//   - go_wait_fd takes no data, and uses up no wake-up of operations that do.
 //
 // "What a descriptor is"
 //
@@ -115,7 +115,7 @@ static int wait_sides(struct netpoll_waiter *w, int n)
             until = netpoll_until(&w[added]);
     }
     if (r < 0) {
-        /* Not to be waited for after all, or look again. If somebody has claimed us meanwhile, he will also wake us. */
+        /* It cannot be waited for, or look again. If somebody has claimed us meanwhile, we will be woken, too. */
         int refused = r;
         if (wait_claim(gp, ticket))
             store_relaxed(&gp->status, G_RUNNING);
@@ -171,7 +171,7 @@ GO_EXPORT int go_wait_fd(int fd, short events)
             netpoll_order_out();
         if (r != 0)
             return r;
-        /* Woken in vain: the side may be ready in another way than is asked for, and for long, and each wait would end at once. */
+        /* Woken in vain: the side may stay ready for something that was not asked for, and each wait would end at once. */
         r = woken ? go_sleep(IO_PAUSE) : wait_sides(w, n);
         woken = r > 0;
         if (r < 0)

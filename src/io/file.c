@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
-// File system calls, as blocking calls: others get the P while the disk is waited for. Most take a microsecond or two, in which nobody
-// has to be given anything, and then it costs some 10 ns.
+// File system calls, as blocking calls: others get the P while the disk is waited for. Most take a microsecond or two,
+// in which the P need not be given away, and then this costs some 10 ns.
 //
 // "Waits for somebody else"
 //
 // A call that waits for the disk ends by itself. Two may wait for ever: the opening of a FIFO, for the other end, and
-// flock. The kernel offers nothing that tells when they would not wait. So, for a caller whose scope may end the wait, they are
-// interrupted from time to time, as are writes to a terminal ("Look first" in op.c). Rejected: trying a lock again and again, which
-// comes late; a thread that is left alone with a FIFO. Who is interrupted goes to the end of the kernel's queue for the lock.
+// flock. The kernel has no way to tell when they would not wait. So, for a caller whose scope may end the wait, they are interrupted
+// from time to time, as are writes to a terminal ("Look first" in op.c). Rejected: trying a lock again and again, which notices late;
+// leaving a thread behind that opens the FIFO. An interrupted flock goes to the end of the kernel's queue for the lock.
 #include <goroutine/io.h>
 #include <goroutine/scope.h>
 
@@ -31,7 +31,7 @@ static mode_t mode_argument(int flags, va_list args)
     return (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE ? (mode_t)va_arg(args, unsigned) : 0;
 }
 
-/* Until it has ended by itself, or the scope ends it, or go_close the descriptor, which is the first argument. */
+/* Repeats the call until it ends by itself, the scope ends it, or go_close closes the descriptor, its first argument. */
 static long call_while_in_scope(long call, int fd, long b, long c, long d)
 {
     struct poll_desc *desc;
@@ -187,7 +187,7 @@ struct directory {
     int error;
 };
 
-/* All on a system stack. Interrupted: by signals, where the file system lets itself be. */
+/* These run on a system stack. -EINTR: some file systems let signals interrupt them. */
 static void call_opendir(void *arg)
 {
     struct directory *d = arg;

@@ -3,8 +3,8 @@
 //
 // "Several addresses"
 //
-// A name may have many, and of some one hears nothing for minutes. After RFC 8305 they are tried in turn, IPv6 and IPv4 taking
-// turns and IPv6 first: the next one as soon as one has failed, or when a quarter of a second has passed. The first connection
+// A name may have many addresses, and some may not answer for minutes. As RFC 8305 says, they are tried one after another, IPv6 and
+// IPv4 taking turns and IPv6 first: the next one as soon as one has failed, or when a quarter of a second has passed. The first connection
 // wins, the others are closed. All that is done by the one goroutine that dials: it waits for all its sockets at once, as a
 // select does.
 #include <goroutine/io.h>
@@ -35,7 +35,7 @@ struct endpoint {
     int type;
     bool passive;
     bool wild; /* no host was given */
-    bool literal; /* no name to resolve: addresses is what is meant */
+    bool literal; /* nothing to resolve: the addresses are in `addresses` */
     const char *network, *text;
     char host[RESOLVE_HOST_MAX], service[RESOLVE_SERVICE_MAX];
     struct sockaddr_un path;
@@ -427,7 +427,7 @@ static int connect_any(struct endpoint *e)
     return fd;
 }
 
-/* Where nobody listens the kernel may choose the very port as this end's, and connect the socket to itself. */
+/* If nobody listens there, the kernel may choose that very port for our end, and connect the socket to itself. */
 static bool is_its_own_peer(int fd)
 {
     union address own, peer;

@@ -2,9 +2,9 @@
 // What operations have in common beside their loop (op.h): the end of a wait, looking first, SIGPIPE.
 //
 // Invariants
-//   - Of this process one goroutine at a time is between the look and the call that takes, or between changing a socket's mode for its
-//     connect and restoring it (`busy` of the descriptor).
-//   - Whoever was refused because another was at it is woken when that one is done.
+//   - For each descriptor, only one goroutine of this process at a time is between the look and the call that takes, or between changing a
+//     socket's mode for its connect and restoring it (`busy`).
+//   - A goroutine that was refused because another was inside is woken when that one is done.
 //   - SIGPIPE is held back on the thread between sigpipe_hold and sigpipe_release, and pending afterwards only if it was before.
 //
 // "Look first"
@@ -20,14 +20,14 @@
 // be ended. Rejected: pieces that fit. Where \n becomes two bytes only single ones do for sure, and the lines of several goroutines
 // would be mixed.
 //
-// The nasty race. One who finds another at it gets -EAGAIN and goes to wait. It may be on its way to the queue when the other is
-// done and looks there, and what is left makes no new event. So an edge is counted in any case: who is not queued yet finds that the
-// count is not what it has seen, and tries again.
+// The nasty race. A goroutine that finds another inside gets -EAGAIN and goes to wait. It may be on its way to the queue when the other is
+// done and looks there, and what is left makes no new event. So an edge is counted in any case: a goroutine that is not queued yet finds
+// that the count is not what it has seen, and tries again.
 //
 // "Ready, and yet in vain"
 //
-// A datagram socket that was shut down for reading is readable for ever, and a call that must not block finds nothing: only one that
-// may says that this is the end. poll(2) can tell, by POLLRDHUP. Errors that nobody takes from the queue of errors make a socket readable,
+// A datagram socket that was shut down for reading is readable for ever, and a call that must not block finds nothing: only a call that
+// may block reports the end. poll(2) can tell, by POLLRDHUP. Errors that nobody takes from the queue of errors make a socket readable,
 // too; and a Unix one is writable while its receiver's queue is full. A socket that has only part of what MSG_PEEK | MSG_WAITALL wants to
 // see is readable. In all these cases each wait would end at once, so attempts are made from time to time.
 #include "io/op.h"
@@ -68,7 +68,7 @@ ssize_t op_in_vain(struct op *op, attempt_fn attempt)
         kind = io_classify(op->fd, op->d);
     if (kind != KIND_SOCKET && kind != KIND_TCP)
         return -EAGAIN;
-    /* Data that stay where they are: each wait would end at once. */
+    /* The data may stay where they are, so that each wait would end at once. */
     bool beside_data = op->flags & (MSG_PEEK | MSG_OOB);
     int r = os_poll(op->fd, op->side == POLL_WRITE ? POLLOUT : beside_data ? POLLIN | POLLRDHUP : POLLRDHUP);
     if (r <= 0)
@@ -134,7 +134,7 @@ void sigpipe_hold(struct sigpipe_guard *guard)
 {
     uint64_t set = SIGNAL_BIT(SIGPIPE), pending = 0;
     SYSCALL4(SYS_rt_sigprocmask, SIG_BLOCK, &set, &guard->before, sizeof set);
-    /* Only if the program blocks it itself can one have been there before. */
+    /* One can have been pending before only if the program itself blocks the signal. */
     if (guard->before & set)
         SYSCALL2(SYS_rt_sigpending, &pending, sizeof pending);
     guard->pending = (pending & set) != 0;

@@ -30,7 +30,7 @@ struct op {
     int fd;
     enum poll_side side;
     bool no_wait;             /* MSG_DONTWAIT: the caller wants -EAGAIN */
-    bool foreign;             /* the vector is the caller's, and so for the kernel to look at first */
+    bool foreign;             /* the vector is the caller's: only the kernel may read it first */
     bool goes_on;             /* part is done, of the file that `seen` is about */
     bool looks;               /* the listener has been found in blocking mode */
     struct poll_desc *d;
@@ -45,7 +45,7 @@ struct op {
 
 typedef ssize_t (*attempt_fn)(struct op *);
 
-/* Waiting has ended with r < 0; the result is that of a last attempt, if there has been none. */
+/* Waiting has ended with r < 0. Returns r; or, if nothing was tried before, the result of one attempt, unless that would wait. */
 ssize_t op_not_waited(struct op *op, attempt_fn attempt, int r, bool tried);
 
 /* An attempt was in vain although there was an event: another one, which knows the end. */
@@ -105,8 +105,8 @@ static always_inline ssize_t op_run(struct op *op, attempt_fn attempt, bool skip
     return n;
 }
 
-/* For what must not meet on one file. Not 0 when nobody else is inside; to be handed to op_leave_alone, after at most a look or a call that
- * does not block, or one that is ended after a while. */
+/* For work that only one may do on a file at a time. Returns 0 if somebody else is inside; otherwise what to give to op_leave_alone,
+ * after no more than a look, or a call that does not block or is ended after a while. */
 uint32_t op_enter_alone(struct poll_desc *d);
 void op_leave_alone(struct poll_desc *d, uint32_t us);
 
@@ -128,8 +128,8 @@ ssize_t op_write_all(struct op *op, size_t *done);
 /* From a place in a file, outside of the page cache as a blocking call. */
 ssize_t op_read_at(int fd, const struct iovec *iov, int count, off_t offset);
 
-/* For calls that take no MSG_NOSIGNAL: SIGPIPE is held back on this thread, and taken away if the call may have raised
- * it: also one that has moved a part. No change of threads in between. */
+/* For calls that take no MSG_NOSIGNAL: SIGPIPE is held back on this thread, and taken away if the call may have raised it, as one
+ * that has moved only a part may have, too. No change of threads in between. */
 struct sigpipe_guard {
     uint64_t before; /* the kernel's signal mask */
     bool pending;

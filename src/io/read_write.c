@@ -2,9 +2,9 @@
 // Reading and writing descriptors of every kind.
 //
 // Invariants
-//   - A read that has got something returns it: it never waits for more (MSG_WAITALL does, and tells what it had when its wait ends).
-//   - A write returns when everything is out, or with the reason why not; go_write_count tells how much was.
-//   - Whoever has had success and may have left something passes on; see "One event, many waiters" in sched/netpoll.c.
+//   - A read that has got something returns it: it never waits for more (MSG_WAITALL does, and returns what it has if the wait ends).
+//   - A write returns when everything is out, or with the reason why not; go_write_count tells how much went out.
+//   - An operation that has succeeded and may have left something wakes the next; see "One event, many waiters" in sched/netpoll.c.
 //
 // "Files"
 //
@@ -31,7 +31,7 @@
 #endif
 /* One write of this size into a pipe that poll calls writable does not block. */
 #define PIPE_STEP 4096
-/* What an eventfd takes; it need not be asked each time whether it is one still. */
+/* The size of an eventfd's write. For that little the descriptor's kind need not be asked each time. */
 #define EVENTFD_SIZE 8
 
 static _Atomic bool no_nosignal; /* this kernel does not know RWF_NOSIGNAL */
@@ -45,7 +45,7 @@ struct rest {
     int after_count;
 };
 
-/* n bytes of op's vector are done. What is left of an element then stands alone, for a start. */
+/* n bytes of op's vector are done. If part of an element is left, that part alone comes next. */
 static void op_advance(struct op *op, struct rest *rest, size_t n)
 {
     op->goes_on = true;
@@ -130,10 +130,10 @@ static ssize_t read_nowait(struct op *op)
     return SYSCALL6(SYS_preadv2, op->fd, op->iov, op->count, -1, -1, RWF_NOWAIT);
 }
 
-/* The file, or the kernel, does not know RWF_NOWAIT. An address that is bad, or nothing to be read, is told before that. */
+/* The file, or the kernel, does not know RWF_NOWAIT. A bad address, or an empty read, is reported before that. */
 static bool cannot_nowait(ssize_t n)
 {
-    return n == -EOPNOTSUPP || n == -ENOSYS || n == -EPERM; /* the last of a filter that knows no new calls */
+    return n == -EOPNOTSUPP || n == -ENOSYS || n == -EPERM; /* -EPERM: from a filter that knows no new calls */
 }
 
 static noinline ssize_t attempt_read_other(struct op *op)
@@ -199,7 +199,7 @@ GO_EXPORT ssize_t go_read(int fd, void *buffer, size_t size)
     return op_run(&op, attempt_read, true);
 }
 
-/* The vector is the caller's, and so for the kernel to look at first. */
+/* The vector is the caller's: only the kernel may read it first. */
 static ssize_t attempt_readv(struct op *op)
 {
     enum poll_kind kind = (enum poll_kind)load_relaxed(&op->d->kind);
@@ -246,8 +246,8 @@ static bool waits_for_all(const struct op *op)
     return type == SOCK_STREAM;
 }
 
-/* A connection's end by an error, behind all data: taking it now would lose it, for there is a part to be told of. (One that comes
- * between this look and the call is lost.) */
+/* The connection has ended by an error, after all data. To take the error now would lose it, for the call must return the part that it
+ * has. (An error that comes between this look and the call is lost.) */
 static bool error_waits(int fd)
 {
     int queued = 0, r = os_poll(fd, POLLIN);
@@ -275,7 +275,7 @@ static noinline ssize_t recv_all(struct op *op, struct msghdr *message)
     struct msghdr m = *message;
     struct rest rest = { 0 };
     ssize_t had = 0, n;
-    int lost = 0; /* ancillary data that the caller has no room for; all the same it is told */
+    int lost = 0; /* ancillary data for which the caller had no room, which must be reported */
     op->iov = m.msg_iov;
     op->count = (int)m.msg_iovlen;
     op->extra = &m;
@@ -427,7 +427,7 @@ static noinline ssize_t attempt_write_other(struct op *op)
             netpoll_pass_on(d, POLL_WRITE);
         return n;
     }
-    /* A pipe's reader may be slow. What has one element is cut; a vector of many goes out one after the other. */
+    /* A pipe's reader may be slow. A large element is cut; a vector goes out one element after the other. */
     struct iovec first = { op->iov->iov_base, op->iov->iov_len < PIPE_STEP ? op->iov->iov_len : PIPE_STEP };
     struct op one = *op;
     one.iov = &first;

@@ -7,10 +7,10 @@
 // Rejected. A blocking call on a goroutine's M: a small stack, and a resolver that does not answer would leave hundreds of Ms behind
 // which the scheduler takes for its own. A resolver of our own: its answers would differ.
 //
-// The way. A few threads that come when they are needed and go when they have been idle for some seconds. They are no plain threads in
-// the sense of the library (they never call it, and count for no deadlock); a request in work counts as something that will
-// wake its goroutine. A request belongs to both sides: the caller may leave, cancelled, while a thread is still in
-// getaddrinfo; whoever comes last frees it.
+// The way. A few threads that come when they are needed and go when they have been idle for some seconds. They are not plain threads in
+// the sense of the library (they never call it, and do not count for the deadlock report); a request in progress counts as something
+// that will wake its goroutine. A request belongs to both sides: the caller may leave, cancelled, while a thread is still in
+// getaddrinfo; the last of the two frees it.
 #include "io/resolve.h"
 
 #include <errno.h>
@@ -43,7 +43,7 @@ static struct {
     struct request *head, *tail;    /* under lock */
     int queued;                     /* under lock */
     int threads, idle;              /* under lock; one that has been woken is idle until it has the lock */
-    int starting;                   /* under lock; of the threads, those that are not certain to come */
+    int starting;                   /* under lock; of these threads, those that may yet fail to start */
     _Atomic uint32_t submitted;     /* futex of the idle threads */
 } pool = { .lock = LOCK_INIT(RANK_CHILD) };
 
@@ -178,7 +178,7 @@ static void start_thread(void *arg)
 static int submit(struct request *q)
 {
     lock_take(&pool.lock);
-    /* Only where a thread is started the lock is left in between: one that is counted on must not leave before it sees the request. */
+    /* The lock is released here only while a thread is started: an idle one that was counted on must not end before it sees the request. */
     while (pool.idle <= pool.queued && pool.threads < THREADS_MOST) {
         int error;
         pool.threads++;

@@ -44,8 +44,8 @@ struct listener {
     struct go_channel *c;  /* constant; one reference */
     uint64_t number;       /* constant; in order of arrival; of one channel's all the same */
     uint64_t mask[2];      /* under lock */
-    bool stopping;         /* under lock: gets what has come, and counts no more among `listeners` */
-    uint64_t passes;       /* under lock: at most until then what has come is waited for; NOT_YET: what is being counted, too */
+    bool stopping;         /* under lock: still gets what has come, but no longer counts in `listeners` */
+    uint64_t passes;       /* under lock: stop waiting when table.passes is this; NOT_YET: first wait for handlers that are counting */
 };
 
 static struct {
@@ -54,7 +54,7 @@ static struct {
     uint64_t numbers;       /* under lock */
     int listeners[SIGNALS]; /* under lock: of each signal */
     bool running;           /* under lock: the goroutine is there */
-    bool passing;           /* under lock: and between looking at what is pending and having sent it */
+    bool passing;           /* under lock: it is between looking at what is pending and having sent it */
     uint64_t passes;        /* under lock: how often it has */
     const struct go_channel *sending; /* under lock: which it is about to send to */
 } table = { .lock = LOCK_INIT(RANK_CHILD) };
@@ -81,7 +81,7 @@ static bool is_none(const struct sigaction *a)
     return a->sa_handler == SIG_DFL || a->sa_handler == SIG_IGN || a->sa_handler == quit_handler;
 }
 
-/* Nobody hears it any more: what it does now, if that is nobody's handler; for a handler of the program's may have called ours. */
+/* Nobody listens any more: sends it again, for its present effect, unless that is the program's handler, which may have called ours. */
 static void send_again(int signo)
 {
     struct sigaction now;
@@ -241,10 +241,10 @@ static void install_locked(int signo)
     struct sigaction action = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART }, now;
     sigaction(signo, NULL, &now);
     if (!listened_locked(signo)) /* also not by one that is stopping */
-        store_relaxed(&pending[signo], 0); /* what came before, by a handler of the program's that calls ours */
+        store_relaxed(&pending[signo], 0); /* what was counted before, when a handler of the program called ours */
     atomic_store(&heard[signo], true);
     if (is_ours(&now))
-        return; /* the program has put it back, when nobody listened, as what it had found there */
+        return; /* the program had saved our handler, and put it back while nobody listened */
     before[signo] = now;
     bool none = is_none(&now);
     uintptr_t handler = now.sa_flags & SA_SIGINFO ? (uintptr_t)now.sa_sigaction | WITH_INFO : (uintptr_t)now.sa_handler;
@@ -287,7 +287,7 @@ struct change {
     int error;
     bool last;
     bool waits;   /* for what has come, or for a value on its way */
-    int stopped;  /* by us: the references of so many listeners, mostly one, are ours */
+    int stopped;  /* how many listeners, mostly one, we have removed: their references are ours */
 };
 
 static int open_wake_fd(void)
@@ -335,7 +335,7 @@ static void listen_to(void *arg)
     for (struct listener *old = table.first; old; old = old->next)
         if (old->c == change->c && old->stopping) {
             for (int i = 0; i < 2; i++)
-                old->mask[i] &= ~change->mask[i]; /* what has come of these goes to the same channel, but once */
+                old->mask[i] &= ~change->mask[i]; /* what has come of these still goes to the same channel, but only once */
             number = old->number;
             if (!l)
                 at = &old->next;
@@ -387,7 +387,7 @@ static bool waits_locked(struct listener *l)
     return waits && table.passes < l->passes;
 }
 
-/* On a system stack. Listeners that are stopping, whoever stops them, are none any more when what has come has gone out. */
+/* On a system stack. Removes this channel's stopping listeners, whoever stops them, if what has come for them has gone out. */
 static void finish_listening(void *arg)
 {
     struct change *change = arg;
@@ -453,7 +453,7 @@ GO_EXPORT int go_signal_stop(go_chan(int) c)
     apply(stop_listening, &change);
     while (apply(finish_listening, &change), change.waits) {
         go_yield();
-        os_thread_yield(); /* who delivers may be on another thread, and want this processor, or the channel's owner, which we may be */
+        os_thread_yield(); /* the one that delivers may be on another thread, and need this processor, or the channel's P, perhaps ours */
     }
     for (; change.stopped > 0; change.stopped--)
         go_chan_unref_(change.c);
