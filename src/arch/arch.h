@@ -2,8 +2,8 @@
 //
 // What each processor must supply, in src/arch/<cpu>/. The library knows no other assembly.
 //
-// struct arch_args       the argument registers: two integer ones and two vector ones, which is all that one argument can
-//                        take, so that they lie in as few cache lines as can be; then the other integer and vector ones
+// struct arch_args       the argument registers: first two integer ones and two vector ones, which is all that one argument
+//                        can take, in as few cache lines as possible; then the other integer and vector ones
 // go_newproc_capture     exported; comes from the veneer in launch.h with a struct go_launch in the static chain
 //                        register and the arguments of the user's function where the ABI puts them. Stores the
 //                        registers in a struct arch_args and calls newproc(launch, args, stack arguments)

@@ -56,7 +56,7 @@ static inline void lock_take(struct lock *l)
     lock_note_taken(l);
 }
 
-/* For a report, which may begin with any lock held, this one too: without the note that the checker of the lock order keeps, and false
+/* For a report, which may begin with any lock held, even this one: the check of the lock order is not told, and the result is false
  * when the clock has reached `until`. */
 bool lock_take_for_report(struct lock *l, int64_t until);
 

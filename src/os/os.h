@@ -13,7 +13,7 @@
 //   os_cpu_limit      how many processors this process may use
 // None of them allocates on the caller's stack beyond a few hundred bytes, because they are called
 // on goroutine stacks of 2 KiB; os_thread_start, os_cpu_limit and os_executable_stacks are the exceptions and run on
-// system stacks. None touches errno, for Linux is called by raw system calls, but those three; system_stack_call makes up for it.
+// system stacks. Only those three touch errno, for all others make raw system calls; and system_stack_call restores it.
 #pragma once
 
 #include "base/compiler.h"
@@ -27,9 +27,9 @@ bool os_futex_wait(_Atomic uint32_t *word, uint32_t expected, int64_t deadline);
 void os_futex_wake(_Atomic uint32_t *word, int n);
 
 #if HAVE_TSAN
-/* ThreadSanitizer puts a signal's handler off until the thread calls a function that it knows, which one that sleeps
- * in a raw system call never does. So such sleeps are cut into slices, before each of which this is called: the end of the next
- * slice, `deadline` at the latest. */
+/* ThreadSanitizer puts a signal's handler off until the thread calls a function that ThreadSanitizer knows; a thread that sleeps
+ * in a raw system call never does. So such sleeps are cut into slices, and this is called before each: it returns the end of the
+ * next slice, `deadline` at the latest. */
 int64_t os_tsan_signals(int64_t deadline);
 #endif
 
@@ -50,7 +50,7 @@ int os_thread_count(void); /* of this process; 0: unknown */
 /* min(affinity mask, cgroup quota rounded up), at least 1. */
 int os_cpu_limit(void);
 
-/* For who gives signals handlers: what he has seen of one is still true when he does. */
+/* For code that gives signals handlers: what it has seen of a signal is still true when it does so. */
 extern struct lock os_signal_lock;
 struct sigaction;
 /* Gives the highest real-time signal without a handler this one: it is the library's own from now on. 0 if there is none. Under the

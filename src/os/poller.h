@@ -4,7 +4,7 @@
 //   os_poller_open     once; 0 or -errno; !pwait2 forces the fallback, deadlines in whole milliseconds
 //   os_poller_add      from now on each change of fd to ready for `what` (edge-triggered), and what it is ready for at once, is an
 //                      event with this key; -EEXIST if it is registered, -EPERM if it is of a kind that is always ready
-//   os_poller_again    the same for what is registered, with `what` and the key anew; -ENOENT if it is not
+//   os_poller_again    the same for an fd that is registered, with a new `what` and key; -ENOENT if it is not
 //   os_poller_remove   no more events. Closing the last descriptor of a file does it too
 //   os_poller_wait     events, until the deadline (0: do not block; INT64_MAX: no deadline); the number, 0 when time is up or
 //                      after os_poller_wake

@@ -3,14 +3,14 @@
 //
 // "Strangers"
 //
-// A plain thread counts once it has called the library. But a program that has just made its first thread, and waits for what that
-// will send, has not done anything wrong. So while the process has threads that nobody knows, a deadlock is not
+// A plain thread counts once it has called the library. But a program that has just made its first thread, and waits for what the
+// thread will send, has not done anything wrong. So while the process has threads that the library does not know, a deadlock is not
 // reported at once: sysmon looks again and again, and reports it when they have ended, or have not called for a long while.
 //
 // A deadlock is known for certain when no M runs, for everything that could still wake a goroutine is
 // counted: an M that runs or blocks (go_block_enter) is not idle; a timer is in a queue; a plain thread that has
 // called the library is in sched.foreign until it ends, as is the process's first thread before it is
-// goroutine 1. A P that sysmon has taken from somebody, and its queue with it, is in nobody's hand but sysmon's for
+// goroutine 1. A P that sysmon has taken from an M, and the P's queue with it, is in nobody's hand but sysmon's for
 // a moment: so all Ps must be idle, too.
 #include "sched/fatal.h"
 #include "sched/global.h"
@@ -51,7 +51,7 @@ static cold void report(void)
           main_ended ? " (main has ended by go_exit)" : "");
 }
 
-/* Threads that are neither Ms nor sysmon nor ThreadSanitizer's own; or for all we know, without /proc. */
+/* True if there are threads that are neither Ms nor sysmon nor ThreadSanitizer's own, or, without /proc, if there may be. */
 static bool strangers(void)
 {
     int n = os_thread_count();

@@ -9,17 +9,17 @@ struct g;
 struct m;
 struct p;
 
-/* Who wants to hear of events. 0 nearly always: the paths that ask load it once and predict right. */
+/* Which of these want to hear of events. Nearly always 0: the paths that ask load it once and predict right. */
 enum debug_hook { HOOK_TRACE = 1 << 0, HOOK_STATS = 1 << 1 };
 extern _Atomic uint8_t debug_hooks;
 
-/* If any of them is set. All in a section but hook_taken, mp->p may be NULL where said, on a goroutine's small stack. */
+/* Called if any of them is set: all but hook_taken in a section, perhaps on a goroutine's small stack. mp->p is NULL only where said. */
 void hook_launch(struct m *mp, struct g *gp);  /* gp is about to be queued; with a P */
 void hook_ready(struct m *mp, struct g *gp);   /* gp is about to be made ready; perhaps no P, or no mp */
 void hook_switch(struct m *mp, struct g *prev); /* from prev (NULL: g0) to mp->cur (NULL: g0) */
 void hook_end(struct m *mp, struct g *gp);     /* gp has ended */
-void hook_taken(struct p *pp);                 /* pp, which the caller has seized, is taken from its M, whose goroutine goes on without */
-void hook_regained(struct m *mp);              /* mp has one again, without a switch */
+void hook_taken(struct p *pp);                 /* pp, seized by the caller, is taken from its M, whose goroutine goes on without a P */
+void hook_regained(struct m *mp);              /* mp has a P again, without a switch */
 
 /* Set by whoever wants sysmon to call debug_work at its next look; sysmon_hurry makes that soon. */
 extern _Atomic bool debug_pending;
@@ -27,8 +27,8 @@ extern _Atomic bool debug_pending;
 /* At the first call into the library, when all else is ready. */
 void debug_start(void);
 
-/* In the handler of a fault that interrupted what has this signal mask (a ucontext's). Does not return if it was a walk along a stack
- * that somebody has written over. */
+/* In the handler of a fault; `mask` is the signal mask of the interrupted code (a ucontext's). Does not return if that code was a walk
+ * along a stack that somebody has written over. */
 void debug_fault(const void *mask);
 
 /* What is due. By sysmon, without a P. */

@@ -3,7 +3,7 @@
 //
 // Invariants
 //   - Everybody on a ring or on the global queue is picked after a bounded time.
-//   - Of two fair picks in a row, one at most is a hog, unless nobody else is ready, or only one that yields.
+//   - Of two fair picks in a row, at most one is a hog, unless nobody else is ready, or only a goroutine that yields.
 //
 // "Fairness"
 //
@@ -26,31 +26,30 @@
 //
 // There are two kinds of hogs, and they go to a queue of their own: a goroutine whose P was taken away because it computed, and
 // the next one of a pair whose turn took a fiftieth of a slice or more. A turn was a pair's (or a chain's) if nobody was
-// taken from the ring's front meanwhile and it is longer by one at most: each was made ready by the one before it. There
+// taken from the ring's front meanwhile and the ring is longer by one at most: each was made ready by the one before it. There
 // must have been some picks, too: a goroutine that was merely woken by one that computed has had no time itself. The turn of a pair
 // that is a hog goes on for about a slice, like that of a goroutine that computes, unless its first picks take little time: then it was
 // taken for a hog by mistake, perhaps because its thread had lost its processor, and is one no longer.
 //
 // Hogs wait until the others have had their share, or have nothing to do. The share is the time that the last hog had, times the number of
 // others, divided by the number of hogs, each as this P's part; but it is a slice at most: where many poll and one computes,
-// it does not wait for each of them. If a goroutine yields and only hogs are ready, one of them is due at once: it may be
-// the one that the goroutine waits for.
-// And because a share may be shorter than waking a thread takes, the fair pick after a hog's is always for the
-// others.
+// it does not wait for each of them. If a goroutine yields and only hogs are ready, one of them is due at once: it may be the one
+// that the goroutine waits for. And because a share may be shorter than the time it takes to wake a thread, the fair pick after a
+// hog's is always for the others.
 //
 // "Newest first"
 //
 // Of goroutines that have not begun yet the newest runs first; those that have been made ready run in their order.
-// A tree of goroutines is so walked depth first: what its launcher has in the cache is used at once, and of
-// a million only some dozens are begun and wait. In their order, each level of the tree would be begun, and its
+// Thus a tree of goroutines is walked depth first: what a launcher has in the cache is used at once, and of
+// a million only some dozens are begun and wait. In the order of launches each level of the tree would be begun, and its
 // stacks touched, before the next (skynet: 100,000 stacks, four times the time). Thieves and the overflow take the
 // oldest, which are the largest parts of such a tree.
 //
 // A chain of goroutines that each launch the next would starve the others. So every 10 ms, Go's slice, there is a round, in which
 // those run that wait when it begins: up to 64 of the global queue, and all of the ring, runnext included. (More of
 // them, and such a tree would be walked level by level after all.) The 10 ms count from the end of the last round, so that
-// what becomes ready meanwhile has its turn however long the rounds are. The last one of a round may be half of a pair, which then
-// has the 60 picks after it: so those go to a pair that waited, not to the one that had them before.
+// what becomes ready meanwhile has its turn however long the rounds are. The last goroutine of a round may be half of a pair, and
+// that pair then has the 60 picks after the round: so the last is one that has waited, not half of the pair that had them before.
 #include "sched/fair.h"
 
 #include "base/options.h"
@@ -84,7 +83,7 @@ static struct g *round_pick(struct p *pp)
 {
     struct g *gp = NULL;
     if (pp->round_global > 0) {
-        /* In turn one that has not begun, which comes last otherwise, and one that was ready. */
+        /* Alternately one that has not begun (those come last otherwise) and one that was made ready. */
         gp = global_take_one(pp->round_global % 2 == 1);
         pp->round_global = gp ? pp->round_global - 1 : 0;
     }

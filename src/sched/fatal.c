@@ -26,7 +26,7 @@ struct report {
 
 static _Atomic int reporter; /* thread id of whoever reports, or 0 */
 
-/* Nobody may read it any more: not the end by SIGPIPE then. */
+/* Perhaps nobody reads stderr any more: even then the process must not end by SIGPIPE. */
 static void write_last(const char *text, size_t size)
 {
     sigset_t set;
@@ -45,7 +45,7 @@ static bool others_report(void)
 void fatal_wait(void)
 {
     if (others_report())
-        atexit(fatal_wait); /* for who calls exit now, too: this one has been taken from the list */
+        atexit(fatal_wait); /* for another thread that calls exit now: this entry has been taken off the list */
     while (others_report())
         pause();
 }
@@ -59,7 +59,7 @@ void fatal_wait_in_handler(void)
     int64_t now = os_now(), none = 0;
     cas_acq_rel(&until, &none, now + HANDLERS_WAIT);
     for (; now < load_relaxed(&until) && others_report(); now = os_now())
-        os_futex_wait(&nobody_wakes, 0, now + 1000000); /* a raw call: errno belongs to who has been interrupted */
+        os_futex_wait(&nobody_wakes, 0, now + 1000000); /* a raw call: errno belongs to the code that was interrupted */
 }
 
 /* One fatal error is reported; a second one, on another thread, waits for the end of the process. */

@@ -17,8 +17,8 @@ cold _Noreturn void fatal_v(const char *format, va_list args);
 /* The same without a traceback: the frames here, or main's, cannot be walked. */
 cold _Noreturn void fatal_without_frames(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* For a message: `goroutine 7 "name"`, and `; created by f at file:line`, empty for main and without a place for go_after_func. Formats,
- * for where they are needed there may be no stack left to put text on. */
+/* For a message: `goroutine 7 "name"`, and `; created by f at file:line`, which is empty for main and without a place for
+ * go_after_func. They are formats because where they are needed there may be no stack left to put text on. */
 #define FATAL_WHO "goroutine %llu%s%s%s"
 #define FATAL_WHO_OF(gp) \
     (unsigned long long)(gp)->id, (gp)->name ? " \"" : "", (gp)->name ? (gp)->name : "", (gp)->name ? "\"" : ""
@@ -36,8 +36,8 @@ cold _Noreturn void fatal_quit(void);
 /* Waits while others end the process by a fatal error or SIGQUIT. At exit. */
 void fatal_wait(void);
 
-/* The same, for the call that was interrupted would return with EINTR, and the program might end by that, with another status. For
- * some seconds only: the thread may hold a lock that the report wants. */
+/* The same in a signal handler: otherwise the call that was interrupted would return with EINTR, and the program might end because
+ * of that, with another status. For some seconds only: the thread may hold a lock that the report wants. */
 void fatal_wait_in_handler(void);
 
 /* The handler of SIGQUIT that the library installs by itself, NULL if it has not. */

@@ -10,7 +10,7 @@
 #include "sched/sched.h"
 
 #define SLAB_BYTES (2u << 20) /* a huge page, except for the first, which is mostly enough */
-#define REGION_MOST (64u << 20) /* slabs are asked for together, each time twice as many, for mmap waits for others' page faults */
+#define REGION_MOST (64u << 20) /* slabs are mapped several at a time, twice as many each time: mmap waits for others' page faults */
 #define SLAB_GS (SLAB_BYTES / sizeof(struct g))
 #define BATCH 32
 _Static_assert(BATCH <= G_CACHE_MOST, "a batch fits");
@@ -28,7 +28,7 @@ static struct {
     struct lock lock;
     struct g *free;              /* under lock */
     _Atomic(struct slab *) slabs; /* written under lock, newest first */
-    char *region;                /* under lock: from here on, so many bytes are for slabs to come */
+    char *region;                /* under lock: region_left bytes from here on are for slabs to come */
     size_t region_left, region_bytes; /* under lock; and how large the region was */
     _Atomic int64_t foreign;     /* goroutines launched by plain threads */
     _Atomic int64_t system;      /* the library's own */
@@ -159,7 +159,7 @@ struct record {
     void *result;
 };
 
-/* Of LeakSanitizer, in a program that has it: Gs, which a record may be known to only, are not where it looks. */
+/* LeakSanitizer's, in a program that has it. It does not look into Gs, and a record may be known to a G only. */
 void __lsan_ignore_object(void *p) __attribute__((weak));
 
 static void record_malloc(void *arg)
@@ -219,8 +219,9 @@ void g_count_system(int n)
 }
 
 /*
- * Ends first, then who is not counted, and then what was launched: who is launched and ends in between may count, but never less
- * than nobody. One of the library's own is taken from `system` before it counts as ended, and added after it counts as launched.
+ * Reads the ends first, then the library's own, and then the launches: a goroutine that is launched and ends in between may be
+ * counted, but the result is never below 0. One of the library's own is taken from `system` before it counts as ended, and added to
+ * it after it counts as launched.
  */
 int64_t g_count(void)
 {
@@ -229,7 +230,7 @@ int64_t g_count(void)
     for (uint32_t i = 0; i < count; i++)
         n -= (int64_t)load_acquire(&load_acquire(&sched.ps[i])->ended);
     n -= load_acquire(&central.system);
-    count = load_acquire(&sched.p_count); /* who has ended may have been launched on a new one */
+    count = load_acquire(&sched.p_count); /* one that has ended may have been launched on a new P */
     for (uint32_t i = 0; i < count; i++)
         n += (int64_t)load_relaxed(&load_acquire(&sched.ps[i])->launched);
     return n + load_relaxed(&central.foreign);

@@ -37,7 +37,7 @@ enum g_flags {
     G_BLOCKING = 1 << 6, /* between go_block_enter and leave: m.blocking follows it to each M that runs it */
 };
 
-/* The arguments of a launch that has some on the stack: of g->stack_args bytes. */
+/* All arguments of a launch that has some on the stack; `words` are those, g->stack_args bytes. */
 struct args_record {
     struct arch_args regs;
     char words[] __attribute__((aligned(16)));
@@ -48,7 +48,7 @@ struct args_record {
  * heap, in the hand of a late waker) always finds a token to compare. 256 bytes on x86-64.
  *
  * The second part is a union, because the captured arguments are dead once the function has begun, and
- * nothing of `run` is alive before. (But what the third line has is 0 unless there are arguments in it: see g_tidy.)
+ * nothing of `run` is alive before. (But the third cache line is 0 up to `shield` unless there are arguments in it: see g_tidy.)
  */
 struct g {
     uint32_t stack_args;     /* bytes of stack arguments, a multiple of 16; constant once queued */
@@ -69,7 +69,7 @@ struct g {
             void (*fn)(void);
             union {
                 struct arch_args regs __attribute__((aligned(16)));
-                struct args_record *record; /* if stack_args is not 0: of args_get */
+                struct args_record *record; /* if stack_args is not 0: from args_get */
             } args;
         } start;
         struct {
@@ -122,16 +122,16 @@ _Static_assert(offsetof(struct g, start.args.regs.integer) >= 2 * CACHE_LINE, "w
 _Static_assert(sizeof(struct g) == 256, "ten million queued launches are counted in these bytes");
 #endif
 
-/* What stood for a plain thread, whose end is not counted. Any thread. */
+/* Frees a G that stood for a plain thread, whose end is not counted. Any thread. */
 void g_free_thread(struct g *gp);
 
-/* By itself, before it uses any of these. */
+/* By gp itself, before it uses any of the fields that g_tidy sets to 0. */
 static always_inline void g_untidy(struct g *gp)
 {
     store_relaxed(&gp->flags, load_relaxed(&gp->flags) | G_UNTIDY);
 }
 
-/* It has ended, or these were arguments. */
+/* gp has ended, or these fields held arguments. */
 static always_inline void g_tidy(struct g *gp)
 {
     gp->run.lock_count = 0;

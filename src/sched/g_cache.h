@@ -41,7 +41,7 @@ static always_inline void g_free_hot(struct p *pp, struct g *gp)
     pp->gfree_count++;
 }
 
-/* The same wherever there is room. */
+/* The same; if pp's list is then full, part of it goes to the central one. */
 static always_inline void g_free(struct p *pp, struct g *gp)
 {
     g_free_hot(pp, gp);

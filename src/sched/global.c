@@ -71,7 +71,7 @@ static struct g *queue_pop_locked(struct g_queue *q)
     return gp;
 }
 
-/* Up to n from q: the first of all to *first, if that is NULL, the others to pp's ring, which has room. How many. */
+/* Takes up to n from q: the first one to *first, if that is NULL, the others to pp's ring, which has room. Returns how many. */
 static uint32_t queue_take_locked(struct g_queue *q, struct p *pp, uint32_t n, struct g **first)
 {
     struct g *gp = load_relaxed(&q->head);

@@ -28,13 +28,13 @@ void global_append_locked(const struct g_list *list);
 /* A hog, likewise. */
 void global_push_hog_locked(struct g *gp);
 
-/* One that yields to those that wait there: behind them all, but for hogs. sched.lock not held, as for all that follow. */
+/* Puts one that yields to those waiting there behind all of them, except hogs. sched.lock not held, as for all that follow. */
 void global_push_yielded(struct g *gp);
 
 /* A fair share, `most` at most, for pp's ring; returns the first, NULL if there is none. No hogs. Owner. */
 struct g *global_take(struct p *pp, uint32_t most);
 
-/* One that has not begun, or else one of the others; with `false`, the others first. No hog. NULL if there is none. */
+/* Takes one that has not begun, or else one that was made ready; with `false`, the other way round. No hog. NULL if there is none. */
 struct g *global_take_one(bool unbegun);
 
 /* The hog that has waited longest; NULL if there is none. */

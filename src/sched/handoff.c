@@ -8,9 +8,9 @@
 // code of an ordinary thread. At its next call into the library it finds ATTN_DETACHED, and either takes an
 // idle P or puts its goroutine on the global queue, in the hogs' part of it if it has computed, and goes to sleep itself.
 //
-// The nasty race: the M enters a section just as its P is taken. p_seize has decided it: if the
-// M was first, its section is waited for and the P taken after it, or not at all; if it was second, it waits
-// for ATTN_SEIZED to go and then sees ATTN_DETACHED, which was set before.
+// The nasty race: the M enters a section just as its P is taken. p_seize decides it: if the
+// M was first, the P is taken after the end of its section, or not at all; if the M was second, it waits
+// for ATTN_SEIZED to go and then sees ATTN_DETACHED, which was set before that.
 #include <errno.h>
 
 #include "arch/arch.h"
@@ -185,7 +185,7 @@ void p_idle_push_locked(struct p *pp)
 {
     check(!pp->idle && runq_length(pp) == 0 && !load_relaxed(&pp->runnext));
     check(!load_relaxed(&pp->retired));
-    pp->theft_by = NULL; /* or it would count as work that it was idle */
+    pp->theft_by = NULL; /* or the time it is idle would count as work */
     turn_forget(pp);     /* or as somebody's turn */
     pp->idle = true;
     pp->link = sched.idle_ps;
@@ -291,7 +291,7 @@ bool m_start(struct p *pp, bool spinning, struct p *woken_by)
     for (uint32_t i = 0, count = load_acquire(&sched.p_count); i < count && !due; i++)
         due = load_relaxed(&load_acquire(&sched.ps[i])->timers.next) <= now;
     lock_take(&sched.lock);
-    /* One that has fallen asleep meanwhile did not find this P idle, and perhaps does not poll for that reason. */
+    /* An M that has fallen asleep meanwhile did not see this P as idle, and perhaps does not poll for that reason. */
     if (m_start_idle(pp, spinning, woken_by))
         return true;
     if (spinning)
@@ -315,8 +315,8 @@ void p_hand_off(struct p *pp)
     }
     int64_t next = load_relaxed(&pp->timers.next);
     lock_take(&sched.lock);
-    /* An idle P's timers need an M that sleeps no longer than until the first: whoever gets this P becomes it. Those of the others
-     * that are idle, too: the M that kept their time may be the one that blocks now. */
+    /* An idle P's timers need an M that sleeps no longer than until the first: whoever gets this P becomes that M. So do the timers
+     * of the other idle Ps: the M that kept their time may be the one that blocks now. */
     for (struct p *idle = sched.idle_ps; idle; idle = idle->link)
         if (load_relaxed(&idle->timers.next) < next)
             next = load_relaxed(&idle->timers.next);
@@ -326,7 +326,7 @@ void p_hand_off(struct p *pp)
         m_start(pp, false, NULL);
         return;
     }
-    /* Nobody looks for work, and all others are busy, or nobody polls: somebody should. */
+    /* Nobody looks for work, and either all other Ps are busy or nobody polls: somebody should. */
     bool unpolled = netpoll_wanted() && !load_relaxed(&sched.poller);
     if (load_relaxed(&sched.spinning) == 0 && (unpolled || load_relaxed(&sched.idle_p_count) == 0)) {
         uint32_t none = 0;

@@ -44,9 +44,9 @@
 // A program that launches a goroutine and waits for it, again and again, has an idle P and a launch each
 // time, and the thread woken finds that the goroutine has run. So whoever was woken and found nothing says so
 // in the waking P's wake_backoff, and after n such failures in a row that P's next 2^n launches wake nobody. A theft that was worth
-// it ends that, at once (or the next one does, if this one's 0 is lost beside the P's own counting down), and halves n: one that
-// only looked so, because some thread lost its processor, does not cost n failures more. sysmon ends it, too, after a while, or
-// when goroutines run for long there; and it wakes a thread when work does wait, so that the loss is bounded by its period.
+// it ends that at once (or the next one does, if this one's 0 is overwritten by the P's own count-down), and only halves n: so a
+// theft that merely looked worth it, because some thread lost its processor, does not cost n more failures. sysmon ends it, too, after
+// a while, or when goroutines run for long there; and it wakes a thread when work does wait, so the loss is bounded by its period.
 //
 // "Many timers"
 //
@@ -79,7 +79,7 @@ bool wake_spinning(struct p *woken_by)
     lock_release(&sched.lock);
     if (!idle)
         return false;
-    /* For sysmon, whose look may be out of date, it can be woken_by's own, which has become idle. */
+    /* It may be woken_by itself: sysmon's look at that may be out of date, and it has become idle since. */
     return m_start(idle, true, idle == woken_by ? NULL : woken_by);
 }
 
@@ -164,7 +164,7 @@ void m_sleep(struct m *mp, int64_t when)
     if (!mp->next_p) {
         struct m *keeper = sched.timekeeper;
         bool keeps = when != TIME_NEVER && !mp->locked_g && (!keeper || keeper->sleeps_until > when);
-        /* Beside busy Ps, which poll themselves, it would be woken by each event, and could only pass it on. */
+        /* While all Ps are busy they poll themselves: this M would be woken by each event, and could only pass it on. */
         bool polls = netpoll_wanted() && !mp->locked_g && !load_relaxed(&sched.poller) && load_relaxed(&sched.idle_p_count) > 0;
         mp->sleeps_until = keeps ? when : 0;
         if (keeps)

@@ -7,7 +7,7 @@
 //
 // The process's first thread is running main when it comes here. It gets a struct m, and main a struct g whose
 // stack is the process's own. What is missing is g0, a stack to schedule on: a goroutine is started by
-// hand whose stack that will be. It never ends: its function is schedule, and the first goroutine it
+// hand, and its stack becomes g0. It never ends: its function is schedule, and the first goroutine it
 // switches to is main, which finds itself where it was. From then on main is parked and resumed like
 // any other, also on other threads; only its stack is never freed.
 #include <goroutine/go.h>
@@ -135,7 +135,7 @@ static void main_adopt(void)
     full_fence();
     signal_stack_set(mp);
 
-    /* Without a P, if others were first and all are busy, for as long as it takes to set up g0. */
+    /* If others came first and all Ps are busy, main goes on without one until g0 is set up. */
     if (pp)
         p_attach(mp, pp);
     struct g *gp = g_alloc(mp);

@@ -8,7 +8,7 @@
 void foreign_init(void);
 void foreign_adopt(void);
 
-/* The calling thread's end by pthread_exit is to be noticed: a plain one's, or a mistake. NULL: no more. */
+/* The calling thread's end is to be noticed: a plain thread's, or, on a thread of goroutines, a mistaken pthread_exit. NULL: no longer. */
 void thread_watch_end(struct m *mp);
 _Noreturn void thread_exit(struct g *gp);
 /* The calling thread's stack, for ASan; untouched without it. */

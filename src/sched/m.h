@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// M: an OS thread that takes part. Also each plain thread that has called the library has one, with
-// no P ever and a G (G_THREAD) that stands for it.
+// M: an OS thread that takes part. Each plain thread that has called the library has a struct m, too: it
+// never gets a P, and has a G (G_THREAD) that stands for the thread.
 #pragma once
 
 #include "base/atomic.h"
@@ -30,7 +30,7 @@ struct m {
     void *g0_sp;                /* the scheduler's context while a goroutine runs */
     bool on_g0;                 /* runs on the system stack: scheduling, or system_stack_call */
     _Atomic bool blocking;      /* its goroutine is between go_block_enter and leave */
-    bool hog;                   /* its P was taken away because it computed; whoever takes it, read after ATTN_DETACHED */
+    bool hog;                   /* its P was taken away because it computed; set by the taker, read after ATTN_DETACHED */
     bool spinning;              /* counted in sched.spinning; itself */
     bool ends;                  /* its locked goroutine ended: the thread ends too; itself */
     struct g *locked_g;         /* runs this G only; itself */

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // GOMAXPROCS: making Ps and taking them out of service.
 //
-// The world is not stopped for it, and while somebody else has stopped it there are no new Ps. More Ps become idle ones. Fewer: those
-// beyond the number are marked gone, and whoever has one in hand when it is next free empties it (p_retire) instead of running it. The
-// caller of go_maxprocs sees to it that this happens before it returns: it takes them from their owners as sysmon takes a
-// hog's, also with preempt=0. A retired P stays in sched.ps, empty, until it is wanted again.
+// The world is not stopped for it, and while somebody else has stopped it no Ps are made. When the number rises, the new Ps become
+// idle ones. When it falls, those beyond it are marked gone, and whoever next has one of them in hand while it runs nothing empties
+// it (p_retire) instead of running it. go_maxprocs sees to it that this happens before it returns: it takes them from their owners as
+// sysmon takes a hog's, even with preempt=0. A retired P stays in sched.ps, empty, until it is wanted again.
 #include <goroutine/go.h>
 
 #include <stdlib.h>
@@ -121,7 +121,7 @@ static void set(void *arg)
     struct change *c = arg;
     lock_take(&change);
     while (!world_try())
-        os_thread_yield(); /* whoever stops it has the locks of those Ps only that are there when he begins */
+        os_thread_yield(); /* whoever stops it holds the locks of only those Ps that exist when it begins */
     lock_take(&sched.lock);
     uint32_t old = c->old = load_relaxed(&sched.procs);
     c->ok = true;

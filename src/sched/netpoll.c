@@ -16,16 +16,16 @@
 // Rejected: level-triggered events, which need a system call for each wait and each end of one; a flag `ready` that the reader
 // clears before its attempt (two readers clear each other's).
 //
-// The way. Each edge counts. Whoever tries reads the count before, and waits only if it is, under the descriptor's lock, still
-// the same. Otherwise it tries again.
+// The way. Edges are counted. A goroutine reads the count before it tries, and waits only if the count, under the descriptor's
+// lock, is still the same. Otherwise it tries again.
 //
 // "Drained"
 //
 // A TCP read that returns less than was asked for has emptied the socket. The next read need not try: it would cost a system call
 // to hear -EAGAIN. So the count of edges before that read is kept as `drained`, and while it is the present count, a read waits at
 // once. What comes in between, be it data or the end, is an edge. The one exception is an end that came
-// before the read: its event says so (EPOLLRDHUP), and from then on nothing is taken for drained. A wait that a scope or a
-// deadline ends without an attempt makes one.
+// before the read: its event says so (EPOLLRDHUP), and from then on nothing is taken for drained. When a scope, by its
+// cancellation or its deadline, ends a wait that no attempt preceded, an attempt is made then.
 //
 // "One event, many waiters"
 //
@@ -33,10 +33,9 @@
 // connection. But an edge may stand for many connections. So a goroutine that has had success and leaves something behind
 // passes the event on: it wakes the next one. One that comes in vain goes back to its place in the queue: that is the head, except where
 // all were woken because a deadline was set. Those that only look (select) use up nothing and do not count.
-// To keep the order among several, one of them at a time is in flight,
-// between its wake-up and the end of its attempt: an edge that comes meanwhile wakes nobody else, for the one in flight sees it, or
-// wakes the next when it lands: always, also where it has taken all there was, for the same event may have told of the end, or of an
-// error.
+// To keep the order among several, only one of them at a time is in flight, that is, between its wake-up and the end of its attempt.
+// An edge that comes meanwhile wakes nobody else, for the one in flight sees it, or wakes the next when it lands. It always does that,
+// even if it has taken all there was, for the same event may have told of the end, or of an error.
 //
 // "The same number, another file"
 //
@@ -44,7 +43,7 @@
 // it in a message. But programs also call close, socket and dup2, which tell nobody, and the kernel drops the registration of a
 // file that is closed. Asking epoll at each wait whether the registration stands (EPOLL_CTL_MOD, which also reports what is ready
 // now) costs a system call, 0.25 µs of the 7 µs that a small request takes. So that is done for descriptors the library did not
-// make. For its own the registration is trusted at first; who waits for longer than a period or two is verified once by whoever
+// make. For its own the registration is trusted at first; a wait that lasts longer than a period or two is verified once by whoever
 // polls. If the file is another one, it is registered, and the number is not trusted any more: the delay happens once. The period
 // is 20 ms, and doubles up to 640 ms while nothing is found: with a thousand connections that are each asked ten times a second, a
 // shorter one would verify every wait.
@@ -175,7 +174,7 @@ static bool claim_locked(struct netpoll_waiter *w, int result, struct g_list *wo
     return true;
 }
 
-/* The side may be ready: one who takes (or all, to think again), and all who look, shall see. */
+/* The side may be ready: wakes the first waiter that takes something (`all`: everyone, to think again), and all that only look. */
 static void edge_locked(struct poll_desc *d, enum poll_side side, bool all, struct g_list *woken)
 {
     struct poll_queue *q = &d->side[side];
@@ -268,8 +267,8 @@ static void open_poller(void *arg)
     lock_release(&open_lock);
 }
 
-/* What a descriptor is registered for. All, if that is done once; otherwise what somebody waits for, because each time reports what is
- * ready, and a socket is always writable, and urgent data stand for long. */
+/* What a descriptor is registered for: everything, if that is done once; otherwise only what somebody waits for, because each time
+ * reports what is ready now, and a socket is always writable, and urgent data may stay for long. */
 static uint32_t interest_locked(struct poll_desc *d, enum poll_side side, bool urgent)
 {
     if (load_relaxed(&d->ours))
@@ -338,7 +337,7 @@ static bool waits_long(struct poll_desc *d, enum poll_side side)
     return first && (int32_t)(first->place - d->places_seen[side]) < 0;
 }
 
-/* Looks whether what waits waits for a file that is registered; see "The same number, another file". */
+/* Verifies that the files that are waited for are registered; see "The same number, another file". */
 static noinline void verify(int64_t now, struct g_list *woken)
 {
     lock_take(&suspects.lock);
@@ -386,7 +385,7 @@ static bool is_before(const struct netpoll_waiter *a, const struct netpoll_waite
     return (int32_t)(a->place - b->place) < 0;
 }
 
-/* At its place. That is the end for new ones, or the head; where all have been woken it is near the end for most. */
+/* Queues w at its place: the end if it is new, else usually the head; where all were woken, near the end for most. */
 static void enqueue_locked(struct netpoll_waiter *w)
 {
     struct poll_desc *d = w->desc;
@@ -606,7 +605,7 @@ int netpoll_set_until(int fd, int64_t read_by, int64_t write_by)
     int r = netpoll_begin(fd, &d);
     if (r < 0)
         return r;
-    /* Any time that has passed is as good as the other, and the clocks that wait take none below 0. */
+    /* One past time is as good as another, and the calls that wait take none below 0. */
     if (read_by < 0)
         read_by = 1;
     if (write_by < 0)

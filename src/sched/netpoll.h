@@ -4,7 +4,7 @@
 // A wait for one descriptor:
 //
 //     struct poll_desc *d;  struct poll_seen seen;
-//     r = netpoll_begin(fd, &d);                    -EBADF for what can be no descriptor
+//     r = netpoll_begin(fd, &d);                    -EBADF if fd cannot be a descriptor
 //     do {
 //         seen = netpoll_see(d, side);              before the attempt
 //         attempt the operation without blocking; if it did not answer -EAGAIN: done
@@ -76,8 +76,8 @@ enum poll_kind {
     KIND_SOCKET, /* MSG_DONTWAIT works */
     KIND_TCP,    /* and a short read means that there was no more */
     KIND_PIPE,   /* pollable, and RWF_NOWAIT works */
-    KIND_DEVICE, /* pollable, and it does not, at least for writes: look first */
-    KIND_TERMINAL, /* and that is not enough: it may block all the same */
+    KIND_DEVICE, /* pollable, but RWF_NOWAIT does not work, at least for writes: look first */
+    KIND_TERMINAL, /* likewise, and looking first is not enough: it may block all the same */
     KIND_FILE,   /* always ready: its calls are handed off */
 };
 
@@ -91,7 +91,7 @@ struct poll_desc {
     _Atomic uint8_t hung_up;      /* the peer has ended its side: no `drained`. Relaxed */
     _Atomic bool registered;      /* with the poller, as far as is known. Written under lock */
     _Atomic bool ours;            /* the library made it, so `registered` is trusted for a while */
-    _Atomic uint32_t busy;        /* of which generation somebody is inside a call that might block, plus 1; see io/op.c */
+    _Atomic uint32_t busy;        /* the generation in which somebody is inside a call that might block, plus 1; see io/op.c */
     bool suspect;                 /* on the list of those to be verified; under lock */
     uint32_t places_seen[2];      /* of each side, when it came on that list; under lock */
     uint32_t urgent;              /* how many in the queues wait for urgent data; under lock */
@@ -101,8 +101,8 @@ struct poll_desc {
 } __attribute__((aligned(CACHE_LINE)));
 
 /*
- * As in Go what has gone into a descriptor comes before what has come out of one since: of any, for which belong together only
- * the kernel knows. For ThreadSanitizer: netpoll_order_in is called before the system call, netpoll_order_out after.
+ * For ThreadSanitizer. As in Go, what was written to a descriptor happens before what is read later from any descriptor: only the
+ * kernel knows which of them belong together. netpoll_order_in is called before the system call, netpoll_order_out after.
  */
 extern char netpoll_order;
 
@@ -149,8 +149,8 @@ bool netpoll_late(struct poll_desc *d, enum poll_side side);
 struct poll_turn {
     enum {
         TURN_FIRST,  /* has not waited */
-        TURN_AGAIN,  /* has: it goes to its place if it must wait again */
-        TURN_FLIGHT, /* and others wait for it to have had its attempt: it must wait again, or land */
+        TURN_AGAIN,  /* has waited: it goes back to its place if it must wait again */
+        TURN_FLIGHT, /* the same, and others wait until its attempt is over: it must wait again, or land */
     } state;
     bool urgent; /* it is urgent data that it takes */
     uint32_t place;
@@ -177,7 +177,7 @@ static always_inline void netpoll_pass_on(struct poll_desc *d, enum poll_side si
 /* fd is new, and the library has made it: whatever was known of the number is forgotten. Outside of a section. */
 void netpoll_fresh(int fd, enum poll_kind kind);
 
-/* fd is about to be closed: wakes all waiters with -EBADF. Then it is closed, and netpoll_closed told, with what this
+/* fd is about to be closed: wakes all waiters with -EBADF. The caller then closes it, and calls netpoll_closed with what this
  * returned. Outside of a section. */
 uint32_t netpoll_closing(int fd);
 void netpoll_closed(int fd, uint32_t generation);

@@ -16,8 +16,8 @@
 //
 // What is rare about a launch, or about a beginning, takes a call; and a function that makes calls in its midst saves
 // registers for them at its start, each time. So what is rare is looked for first, in one place, and has a function of its own,
-// compiled from the same text: to that the usual way jumps at once, or it makes no call at all. (Of the 400 of a
-// launch, its end and its wait group, that was 50.)
+// compiled from the same text: the usual way either jumps to that at once, or makes no call at all. (That saved 50 of the 400
+// instructions of a launch, its end and its wait group.)
 #include "base/options.h"
 #include "sched/debug_hooks.h"
 #include "sched/fatal.h"
@@ -68,7 +68,7 @@ static always_inline void copy_registers(struct arch_args *to, const struct arch
         copy_vector(&to->vector[i], &from->vector[i]);
 }
 
-/* Small, and a multiple of eight: worth more than a call of memcpy. */
+/* n is small, and a multiple of eight: not worth a call of memcpy. */
 static always_inline void copy_words(void *to, const void *from, size_t n)
 {
     uint64_t *t = to;
@@ -128,7 +128,7 @@ static always_inline uint64_t id_next(struct p *pp)
     return id_hot(pp);
 }
 
-/* gp, launched by somebody without a P. Reports do not wait for those: they see it with its status, and then all of it. */
+/* gp was launched by a thread without a P. Reports do not wait for such: they see gp once its status is set, and then all of it. */
 static void submit_foreign(struct g *gp)
 {
     gp->id = atomic_fetch_add_explicit(&sched.id_batches, 1, memory_order_relaxed) * ID_BATCH;

@@ -51,7 +51,7 @@ static void pass_on(int signo, siginfo_t *info, void *context)
     /* Also with SA_SIGINFO: sa_sigaction is in the same place. */
     bool handled = old->sa_handler != SIG_DFL && old->sa_handler != SIG_IGN;
     if (handled) {
-        /* As the kernel does. It may leave by a jump without giving the signal mask a thought. */
+        /* As the kernel does, for the handler may leave by a jump that does not restore the signal mask. */
         sigset_t this;
         sigemptyset(&this);
         sigaddset(&this, signo);
@@ -76,9 +76,9 @@ static void pass_on(int signo, siginfo_t *info, void *context)
 }
 
 /*
- * gp, which is on its stack at sp, has come to the end of it. main's is the kernel's, which lets it grow until the limit: what is
- * missing then lies in or just below its newest frame, and below what it had used up before. (Emulators let it end at a page without
- * access; what cannot be executed there is another matter.)
+ * True if gp, whose stack pointer is in the context, has come to the end of its stack. main's stack is the kernel's, which lets it
+ * grow up to the limit: the missing page then lies in or just below the newest frame, and below all that was used before. (Under
+ * emulators it ends at a page without access; a fault of execution there is another matter.)
  */
 static bool is_overflow(struct g *gp, const siginfo_t *info, void *context)
 {
@@ -93,9 +93,9 @@ static bool is_overflow(struct g *gp, const siginfo_t *info, void *context)
 }
 
 /*
- * Who has come to the end of its stack; NULL if nobody. In the user's code, or the library's, perhaps about to park, it is cur; in a switch
- * (switch.h) it is the one that is left, for to its stack the last words go, and cur is the next one by then, or none. What a guard says
- * is certain; then come those without one, and main.
+ * Which goroutine has come to the end of its stack; NULL if none. In user code, or in the library (perhaps about to park), it is cur. In
+ * a switch (switch.h) it is prev, the one being left: the last words are written to its stack, and cur is already the next one, or NULL.
+ * What a guard says is certain, so goroutines with a guard come first; then those without one, and main.
  */
 static struct g *overflowed(struct m *mp, const siginfo_t *info, void *context)
 {
@@ -108,7 +108,7 @@ static struct g *overflowed(struct m *mp, const siginfo_t *info, void *context)
     return NULL;
 }
 
-/* gp has not left, or has come already: the other one's context is where it was. */
+/* gp has not left yet, or has already arrived: it runs here, and the other one's saved context is where it was. */
 static void end_switch(struct m *mp, struct g *gp)
 {
     struct g *other = gp == mp->prev ? mp->cur : mp->prev;

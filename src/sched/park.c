@@ -42,8 +42,8 @@ bool wait_cancelled(struct g *gp)
  * same timer and a new ticket. So the ticket counts only with its own time, which was written before it; and if that
  * has come too, this call is as good as the right one.
  *
- * Out of TSan's sight: if this call is late by a life, launch arguments are written to these bytes just now. Even one that reads like
- * the ticket claims nothing: it is that of the token read before, and a later life's token is another one.
+ * Out of TSan's sight: if this call is late by a life, launch arguments may be written to these bytes just now. Even an argument that
+ * looks like the ticket claims nothing: it must equal the token read before, and a later life's token is a different one.
  */
 #if HAVE_TSAN
 __attribute__((no_sanitize("thread")))

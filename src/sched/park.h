@@ -33,9 +33,9 @@
 // tens of nanoseconds, unless the first M lost its processor just there, so the waiting M yields
 // its own after a while. A lock of the waited thing can thus be released before the switch.
 //
-// And its twin: between arming and parking others may be made ready (go_cond_wait unlocks its mutex there). If A so
-// readies B, whose M has not left B's stack yet, and that M in turn has picked A, each would wait for the other.
-// So an M waits for a stack only when it has left the one it was on: switch_to goes by g0 if its next is not free.
+// And its twin: between arming and parking others may be made ready (go_cond_wait unlocks its mutex there). If A thus
+// makes B ready while B's M has not left B's stack yet, and that M has picked A, the two Ms would wait for each other.
+// So an M waits for a stack only after it has left its own: switch_to goes by way of g0 if the next stack is not free.
 #pragma once
 
 #include <errno.h>

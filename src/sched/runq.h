@@ -125,7 +125,7 @@ static always_inline struct g *runq_pop_local(struct p *pp)
     return gp ? gp : runq_pop(pp);
 }
 
-/* As runq_pop_local, and gp goes to the end, where there is room by that; NULL, with nothing done, if the ring is empty. */
+/* As runq_pop_local, and gp goes to the end, for which the pop has made room; NULL, with nothing done, if the ring is empty. */
 static always_inline struct g *runq_take_turns(struct p *pp, struct g *gp)
 {
     uint32_t head = load_relaxed(&pp->head), tail = load_relaxed(&pp->tail);
@@ -145,8 +145,8 @@ static always_inline struct g *runq_take_turns(struct p *pp, struct g *gp)
     return next;
 }
 
-/* Fetches into the cache what will be wanted next but one: by callers between whose switches lie system calls, which have driven
- * it out. The next one has been fetched by the call before. Owner. */
+/* Fetches the goroutine that is next but one into the cache: for callers that make system calls between their switches, which have
+ * driven it out. The previous call has fetched the next one. Owner. */
 static always_inline void runq_warm(const struct p *pp)
 {
     uint32_t head = load_relaxed(&pp->head), n = load_relaxed(&pp->tail) - head;

@@ -15,7 +15,7 @@
 
 #define PROCS_MAX 4096
 
-/* One's own, linked by g->link; the last one's is NULL. */
+/* A list that is one thread's own, linked by g->link; the last one's link is NULL. */
 struct g_list {
     struct g *first, *last;
     uint32_t length;
@@ -44,7 +44,7 @@ struct sched {
 
     struct g_queue global;  /* under lock: those made ready */
     struct g_queue unbegun; /* under lock, the global queue's second part, to be taken after the first: those that have not begun and
-                               were too many for a ring ("Newest first" in fair.c), and who has yielded to them */
+                               were too many for a ring ("Newest first" in fair.c), and those that have yielded to them */
     struct g_queue hogs;    /* under lock, its last part: those that have had much time; "Time" in fair.c */
 
     struct p *idle_ps;            /* under lock */
@@ -66,7 +66,7 @@ struct sched {
     uint32_t foreign;      /* under lock: plain threads that could still wake somebody */
     bool main_ended;       /* under lock: go_exit in main */
     bool first_resting;    /* under lock: the process's first thread is no M any more, and must not end */
-    int64_t deadlock_since; /* under lock: it looks like one, but strangers may call; 0 if not */
+    int64_t deadlock_since; /* under lock: since when it looks like one, though strangers may call; 0 if not */
     _Atomic bool dying;    /* a fatal error is being reported */
     _Atomic bool forked;   /* this is the child of a fork */
 
@@ -150,19 +150,19 @@ static always_inline void switch_done(struct m *mp)
  * NULL. gp must not be touched afterwards. */
 void ready(struct m *mp, struct g *gp);
 
-/* Lets a seizer have its turn, who may take the P along. On g0 an M stays in its section for as long as it looks for work. */
+/* Makes way for a seizer, which may take the P away: on g0 an M stays in one section for as long as it looks for work. */
 void section_poll(struct m *mp);
 
 /* --- idle.c --- */
 
-/* One more M that looks for work, if a P is idle and nobody looks already: false if not. If it finds nothing,
- * woken_by, for whose work it is woken, or NULL, shall know. */
+/* Wakes one more M to look for work, if a P is idle and nobody looks already; false if not. If that M finds nothing,
+ * woken_by (the P for whose work it was woken, or NULL) is told. */
 bool wake_spinning(struct p *woken_by);
 
-/* wake_idle's, when it is time to. */
+/* What wake_idle calls when a wake-up is due. */
 void wake_for_launch(struct p *pp);
 
-/* Work waits on pp's ring that others could do, and has just been put there: shall wake_for_launch be called for it? In a section. */
+/* Work that others could do has just been put on pp's ring: true if wake_for_launch is to be called for it. In a section. */
 static always_inline bool wake_is_due(struct p *pp)
 {
     if (unlikely(sched.light_fence_missing))
@@ -185,15 +185,15 @@ static always_inline void wake_idle(struct p *pp)
         wake_for_launch(pp);
 }
 
-/* Counts mp among those that look for work; and no more: `found` says whether it found some. In a section, on g0. */
+/* Counts mp among those that look for work; and no longer: `found` says whether it found some. In a section, on g0. */
 void spinning_begin(struct m *mp);
 void spinning_end(struct m *mp, bool found);
 
 /* When mp, which falls asleep now, has to wake for the timers of any P. */
 int64_t wake_time(struct m *mp, int64_t now);
 
-/* Until somebody hands mp a P, or, if it is to keep the time or to poll, until there is something to do. In either case mp->p
- * tells. Without a P, in a section, on g0. */
+/* Sleeps until somebody hands mp a P, or, if it is to keep the time or to poll, until there is something to do. On return
+ * mp->p says which. Called without a P, in a section, on g0. */
 void m_sleep(struct m *mp, int64_t when);
 
 /* Gives up mp's P and sleeps. On return there may be a P again, or not. In a section, on g0. */
@@ -201,17 +201,17 @@ void go_idle(struct m *mp);
 
 /* --- steal.c --- */
 
-/* Work of another P, for pp, which is mp's: looks at every P, in an order that begins anywhere; the last round also takes what owners
- * are about to use. NULL if there is none, or if mp's own P was taken away meanwhile. In a section, on g0. */
+/* Takes work of another P for pp, which is mp's: looks at all Ps in turn, beginning at a random one; the last round also takes what
+ * owners are about to use. NULL if there is none, or if mp's own P was taken away meanwhile. In a section, on g0. */
 struct g *steal(struct m *mp, struct p *pp);
 
-/* "Thefts that are worth nothing": pp has got work from by's ring, or because by has woken its M; and it has nothing left
- * of it. */
+/* "Thefts that are worth nothing". theft_begin: pp has got work from by's ring, or because by has woken its M. theft_judge: pp
+ * has nothing left of it. */
 void theft_begin(struct p *pp, struct p *by);
 void theft_judge(struct p *pp);
 
-/* The goroutine that runs on mp wants what its old P, `owner`, has at hand. If it has just been stolen from there it goes back, with
- * all that were stolen along, and true is returned when it runs again: in the section of m_self(). */
+/* The goroutine that runs on mp wants a channel that is biased to `owner`. If it has just been stolen from that P it goes back, with
+ * all that were stolen with it, and this returns true when it runs again, in the section of m_self(). */
 bool theft_undo(struct m *mp, struct p *owner);
 
 /* An M was woken for by's work and found nothing; see "Wake-ups that find nothing" in idle.c. */
@@ -219,7 +219,7 @@ void woken_in_vain(struct p *by);
 
 /* --- handoff.c --- */
 
-/* The owner of a P, or nobody. Take p->lock themselves. */
+/* Gives pp to mp; takes mp's P from it. Both take p->lock themselves. */
 void p_attach(struct m *mp, struct p *pp);
 struct p *p_detach(struct m *mp);
 /* Idle list; under sched.lock. The second one prefers the P whose timers are due first. */
@@ -235,7 +235,7 @@ static inline bool p_in_section(const struct p *pp)
     const struct m *mp = load_acquire(&pp->m); /* pairs with the release in p_attach: mp may be new. Its memory stays an M's */
     return mp && load_relaxed(&mp->in) != 0;
 }
-/* Takes the P away from pp->m, which the caller has seized: the caller becomes the one to hand it on. From a hog, or for another reason. */
+/* Takes the P away from pp->m, which the caller has seized, as from a hog or for another reason. The caller must hand the P on. */
 void p_take_away(struct p *pp, bool hog);
 /* Gives a P that nobody has to an M, or makes it idle. May make a thread: on a system stack. */
 void p_hand_off(struct p *pp);
@@ -261,9 +261,9 @@ void newproc_internal(struct m *mp, void (*fn)(void *), void *arg, const struct 
 
 /* --- deadlock.c --- */
 
-/* Something outside will wake a goroutine: a look-up of a name that is under way. (What is waited for by descriptor, children
- * and signals too, netpoll counts.) +1 and -1; any thread. A -1 that may leave everybody asleep comes from a goroutine or thread
- * that is awake. */
+/* Something outside will wake a goroutine: a look-up of a name that is under way. (Waits for descriptors, and so those for
+ * children and signals, are counted by netpoll.) +1 and -1; any thread. A -1 that may leave everybody asleep comes from a
+ * goroutine or thread that is awake. */
 void deadlock_waker_add(int n);
 
 /* Under sched.lock, when an M has become idle or a plain thread has ended. */
@@ -286,6 +286,6 @@ void chan_cache_flush(struct p *pp);
 /* --- maxprocs.c --- */
 /* Makes a P with the next id; NULL if there is no memory. */
 struct p *p_new_locked(void);
-/* A P beyond GOMAXPROCS, in nobody's hand but the caller's: others get what it has. Takes p->lock and sched.lock: none above
- * RANK_STOP is held. On a system stack. */
+/* Empties a P beyond GOMAXPROCS that is in nobody's hand but the caller's: others get what it has. Takes p->lock and sched.lock,
+ * so no lock above RANK_STOP may be held. On a system stack. */
 void p_retire(struct p *pp);

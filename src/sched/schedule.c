@@ -14,8 +14,8 @@
 // mapping a stack, going idle. In both cases the M leaves `prev` behind for the other side, which lets
 // go of it: on_cpu = 0 (see "One wake-up"), or, if it has ended, its stack and G go to the caches.
 //
-// Who is next is said by runq.h (the P's own queue), global.c (the global queue) and fair.c (every 61st pick, and time); which M
-// sleeps, and who wakes it, by idle.c; what an M takes from other Ps by steal.c.
+// Which goroutine is next is decided in runq.h (the P's own queue), global.c (the global queue) and fair.c (every 61st pick, and
+// time); which M sleeps, and who wakes it, in idle.c; what an M takes from other Ps, in steal.c.
 #include "sched/sched.h"
 
 #include "base/options.h"
@@ -31,7 +31,7 @@
 #include "sched/section.h"
 #include "sched/switch.h"
 
-/* Descriptors are looked at when nothing else is ready; beside goroutines that always are, this often. */
+/* Descriptors are looked at when nothing else is ready; while something always is, this often (BEHIND: others wait in the global queue). */
 #define POLL_EVERY 200000 /* ns */
 #define POLL_BEHIND_EVERY 2000000 /* ns */
 
@@ -70,8 +70,8 @@ void ready(struct m *mp, struct g *gp)
 
 /* --- switching --- */
 
-/* gp, which runs here, has no guard: is it beyond its stack's end, or has it been? A canary alone would be missed by frames
- * whose locals are mostly untouched. */
+/* gp, which runs here, has no guard: fatal if it is beyond its stack's end, or has been. The canary alone is not enough: a frame
+ * whose locals are mostly untouched can leave it intact. */
 noinline void check_canary(struct g *gp)
 {
     struct stack *s = gp->run.stack;
@@ -139,8 +139,8 @@ _Noreturn void park_for_ever(struct m *mp, struct g *gp)
     check_failed(__FILE__, __LINE__, "a dead goroutine runs");
 }
 
-/* Where others wait in the global queue gp goes behind them: on the ring it would be picked again at once, sixty times. Otherwise
- * to the ring, behind runnext, for a fair pick takes from the ring first and would take gp. */
+/* If others wait in the global queue, gp goes behind them: on the ring it would be picked again at once, sixty times. Otherwise it
+ * goes to the ring, behind the goroutine that is in runnext: a fair pick takes from the ring first, and would take gp. */
 static noinline void yield_to_others(struct p *pp, struct g *gp)
 {
     if (global_others() > 0) {
@@ -265,8 +265,7 @@ static bool runq_ok(const struct p *pp)
     return runq_length(pp) <= RUNQ_SIZE;
 }
 
-/* What to run next; sleeps until there is something. Returns NULL when the caller must look again at what
- * mp is. In a section, on g0. */
+/* What to run next, never NULL; sleeps until there is something. In a section, on g0. */
 static struct g *find_runnable(struct m *mp)
 {
     for (;;) {
@@ -276,7 +275,7 @@ static struct g *find_runnable(struct m *mp)
             /* The P was taken from an M that looked for work. A new M that shall spin finds its P in m_sleep. */
             if (mp->spinning && !mp->next_p)
                 spinning_end(mp, false);
-            /* If all Ps are busy, so are those who see to the timers. */
+            /* If all Ps are busy, their Ms see to the timers. */
             bool idle = load_relaxed(&sched.idle_p_count) > 0;
             m_sleep(mp, idle ? wake_time(mp, os_now()) : TIME_NEVER);
             continue;

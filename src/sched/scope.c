@@ -26,7 +26,7 @@
 //
 // Of the two, one sees the other. The waiter's fence is the compiler's only: the canceller, who is rare, pays for
 // both (os_fence_others). Whether the wait may be cancelled and whether it is shielded is written before the ticket and read after
-// it: if it belongs to a later wait, so does the ticket by now, and the claim fails.
+// it: if what is read belongs to a later wait, the ticket is out of date by then, and the claim fails.
 //
 // The tree has one lock for the whole process. It is taken to open, to close and to cancel, by the last one that
 // leaves a scope if somebody waits in close, and by who launches across the tree; all other launches and ends use the counter and the

@@ -70,8 +70,8 @@ void scope_end(struct m *mp, struct g *gp);
 void scope_leave(struct g *gp);
 void scope_leave_all(struct g *gp);
 
-/* Ends the waits inside s and its children, unless s has a cause already. Returns whom to make ready, linked by g->link,
- * when scopes.lock, which is held, is free again. In a section. */
+/* Ends the waits inside s and all scopes below it, unless s has a cause already. scopes.lock is held; returns those to be made ready,
+ * by scope_ready, when it has been released: linked by g->link. In a section. */
 struct g *scope_cancel_locked(struct go_scope *s, int cause, int result);
 void scope_ready(struct m *mp, struct g *list);
 

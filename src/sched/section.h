@@ -26,8 +26,8 @@
 // between the two only the compiler is fenced. The other side sets ATTN_SEIZED in m->attention,
 // makes every thread of the process go through a full fence with membarrier(2) (0.2 to 0.6 µs; some
 // µs where a virtual machine's other processors must be interrupted), and then
-// waits until it reads m->in == 0. Either the owner's load came after its fence, and it saw the
-// attention and waits; or its store came before, and the other side sees in == 1. The wait is
+// waits until it reads m->in == 0. Either the owner's load came after that fence, and the owner saw the
+// attention and waits; or the owner's store came before it, and the other side sees in == 1. The wait is
 // bounded: an M can be put off its processor inside a section, so a thief gives up and tries elsewhere.
 // Leaving is a release store, read by the seizer's acquire: what the owner did is seen. The seizer's
 // release of ATTN_SEIZED is read by the owner's acquire of attention.
@@ -64,8 +64,8 @@ static always_inline struct m *section_enter(void)
     return mp;
 }
 
-/* The same without a call: false if one is needed. Then, too, and as long as nothing has been touched in the section, section_enter may
- * follow. */
+/* The same without a call; false if one is needed. section_enter may follow, both after false and as long as nothing has been touched
+ * in the section. */
 static always_inline bool section_enter_quick(struct m *mp)
 {
     store_relaxed(&mp->in, 1);

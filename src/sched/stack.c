@@ -25,15 +25,15 @@
 // The descriptors of stacks lie elsewhere, so that handing out, taking back and listing stacks touches none of their
 // pages: a blocked goroutine costs the one page it uses. Tops differ in their place within the page (colours), or
 // all goroutines' hottest words would compete for the same lines of the cache. And slots are a page more than a power of two
-// apart, or all hottest pages would compete for the same few entries of the translation buffer, and what it says
-// of them for the same lines of the cache: a prime sieve of 3000 goroutines took two fifths more time.
+// apart, or all hottest pages would compete for the same few entries of the translation buffer, and their page-table
+// entries for the same lines of the cache: a prime sieve of 3000 goroutines took two fifths more time.
 //
 // Small stacks, of 2, 4 and 8 KiB, are for millions: they lie side by side in huge pages, so that 2 MiB come with one page
 // fault, and have a canary and no guard. Their descriptor is at their own top: 2048 bytes are the whole cost.
 //
 // In a rush. A program that begins thousands of goroutines that all wait pays for a page fault each, and that is most
-// of what they cost. When stacks are wanted by the dozen, and clean ones, their first pages are asked for by one call for all
-// that go to a cache: two thirds of the price. Guards are installed outside of the list's lock, each P its own. And slabs grow to
+// of what they cost. When clean stacks are wanted by the dozen, one call asks for the first pages of all that go to a
+// cache: two thirds of the price. Guards are installed outside of the list's lock, each P its own. And slabs grow to
 // 16 GiB: mmap must wait until no page fault is under way, and where others take one after the other it waits for
 // milliseconds.
 //
@@ -64,7 +64,7 @@ void __lsan_register_root_region(const void *start, size_t size);
 
 #define SLAB_FIRST (2u << 20)
 #define SLAB_MOST ((uint64_t)16 << 30)
-#define SLAB_USUAL ((uint64_t)1 << 30) /* larger ones for those who have many: at most an eighth of it */
+#define SLAB_USUAL ((uint64_t)1 << 30) /* larger ones for those who have many: at most an eighth of what they have */
 #define SMALL_SLAB (64u << 20)
 #define CARVE_MOST 64 /* slots whose guards one call installs */
 #define SANITIZED_LEAST (64u << 10)
@@ -238,7 +238,7 @@ static enum stack_guard install_guards(char *base, uint64_t n, unsigned class)
             ranges[i] = (struct vm_range){ base + i * stride, guard };
         if (vm_guard(ranges, n, !config.no_process_madvise) == 0)
             return kind;
-        /* No memory for page tables: these go without, and those of them that have one would fault at the canary. */
+        /* No memory for page tables: these slots go without guards. One that has a guard already would fault at the canary. */
         vm_unguard(base, n * stride);
         return GUARD_CANARY;
     }
@@ -251,7 +251,7 @@ static enum stack_guard install_guards(char *base, uint64_t n, unsigned class)
     return GUARD_CANARY;
 }
 
-/* Some more stacks for c->clean, under its lock, which is left meanwhile: another P that wants some carves its own. */
+/* Carves some more stacks for c->clean. Under its lock, which is released meanwhile: another P that wants some carves its own. */
 static bool carve(struct central *c, unsigned class)
 {
     if (c->next_slot == c->slot_count && !slab_add(c, class))

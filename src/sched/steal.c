@@ -29,7 +29,7 @@
  * 10 ns, waking the thief took thousands: the owner must be busy with something else. */
 #define RUNNEXT_GRACE 20000 /* ns */
 #define STEAL_ROUNDS 4
-/* "Thefts that are worth nothing": it lasted for so long, or for some time with goroutines that ran for so long each. */
+/* "Thefts that are worth nothing". One was worth it if it lasted this long; or only this long, with goroutines that ran this long each. */
 #define WORTH_IN_ANY_CASE 500000 /* ns */
 #define WORTH_LEAST 10000        /* ns */
 #define WORTH_EACH 500           /* ns */
@@ -100,7 +100,7 @@ void theft_judge(struct p *pp)
     struct p *by = pp->theft_by;
     int64_t now = os_now(), lasted = now - pp->theft_when;
     int64_t runs = (int64_t)(load_relaxed(&pp->tick) - pp->theft_tick);
-    /* TSan sees races between Ps only: there all thefts are worth it. */
+    /* TSan sees only races between Ps: under it all thefts are worth it. */
     if (HAVE_TSAN || lasted >= WORTH_IN_ANY_CASE || (lasted >= WORTH_LEAST && lasted >= runs * WORTH_EACH)) {
         pp->theft_by = NULL;
         wake_again(by);
@@ -164,7 +164,7 @@ static struct g *steal_next(struct p *vp)
                 return NULL;
             in_section &= p_in_section(vp);
         } while (os_now() < until);
-        /* All the time: it has lost its processor in the middle of one, perhaps to us. */
+        /* In a section all the time: it has lost its processor in the middle of one, perhaps to us. */
         if (in_section)
             return NULL;
     }
@@ -175,7 +175,7 @@ static struct g *steal_next(struct p *vp)
                 gp = runq_pop_next(vp);
             p_unseize(vp);
             if (gp)
-                wake_again(vp); /* a hog: it is well to wake others */
+                wake_again(vp); /* a hog runs there: it is good to wake others */
         }
         lock_release(&vp->lock);
     }

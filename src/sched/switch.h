@@ -29,7 +29,7 @@ static always_inline bool pick_by_g0(struct p *pp)
            (load_relaxed(&pp->poll) || (load_relaxed(&pp->tick) % TIMER_LOOK == 0 && os_now() >= due));
 }
 
-/* The next goroutine for this P if it can be said without much ado; otherwise NULL, and g0 looks. */
+/* The next goroutine for this P if it is easy to find; otherwise NULL, and g0 looks. */
 static always_inline struct g *pick_next(struct p *pp)
 {
     if (pick_by_g0(pp))
@@ -39,9 +39,9 @@ static always_inline struct g *pick_next(struct p *pp)
 }
 
 /*
- * gp, which runs here, has ended, and in the commonest case by far a new goroutine takes over its very stack, hot as it is. Returns, with
- * nothing done, in any other. No call is made before the last line, so a caller that needs none of its registers saved does not
- * save any.
+ * gp, which runs here, has ended. In by far the commonest case a new goroutine takes over its stack while that is hot, and this does
+ * not return; otherwise it returns with nothing done. No call is made before the last line, so a caller that needs none of its
+ * registers saved does not save any.
  */
 static always_inline void end_into_new(struct m *mp, struct g *gp)
 {
@@ -115,8 +115,8 @@ static always_inline void switch_to(struct m *mp, struct p *pp, struct g *gp, st
         fiber_to_new(fiber_save(gp), mp, s);
         arch_start(&gp->run.sp, s->hi, next);
     } else {
-        /* Whoever is made ready between arming and parking (cond.c) may be about to wait for our stack: leave it before
-         * waiting for another's. */
+        /* If next was made ready between arming and parking (cond.c), its M may be about to wait for our stack: leave it
+         * before waiting for another's. */
         if (unlikely(load_acquire(&next->run.on_cpu) != 0))
             goto by_g0;
         take_stack(next);
@@ -134,7 +134,7 @@ by_g0:
     switch_to_g0(mp, gp);
 }
 
-/* park, for where one frame more is felt: in memory, when thousands of goroutines run in turn. */
+/* park, for callers where one more frame costs: in memory, when thousands of goroutines run in turn. */
 static always_inline void park_inline(struct m *mp, struct g *gp)
 {
     struct p *pp = mp->p;

@@ -43,7 +43,7 @@
 #define SCAVENGE_FOR (1 * MILLISECOND)
 #define RESTS 100 /* goroutines resumed since the last time: fewer, and the process does next to nothing */
 #define GIVE_UP_THREADS (1000 * MILLISECOND)
-#define TIMER_LATE (200 * MICROSECOND) /* more than who sleeps until it oversleeps: "Many timers" in idle.c */
+#define TIMER_LATE (200 * MICROSECOND) /* more than an M that sleeps for a timer oversleeps: "Many timers" in idle.c */
 #define SYSMON_STACK (128u << 10) /* it may have to print a report */
 #define SILENCE_MOST (50 * MILLISECOND)
 #define SHY_MOST (200 * MICROSECOND)
@@ -104,7 +104,7 @@ static bool take_from(struct p *pp, struct m *seen, bool hog, int64_t now)
     return taken;
 }
 
-/* The longest waiting of the global queue has not changed since the last look. */
+/* The goroutine that has waited longest in the global queue is the same as at the last look. */
 static bool global_stuck(void)
 {
     static struct g *seen;
@@ -119,9 +119,8 @@ static bool global_stuck(void)
 }
 
 /*
- * What has been found of pp, that its launches wake others in vain and thefts from it are worth nothing, is not true for ever: the
- * first is tried again after a while, and of goroutines that run for long now, so many times as since the last look, neither is
- * true.
+ * That pp's launches wake others in vain, and that thefts from it are worth nothing, is not true for ever. The first is tried
+ * again after a while; and neither is true when its goroutines now run for long, judged by how many have run since the last look.
  */
 static void see_silence(struct p *pp, uint64_t tick, int64_t now)
 {
@@ -164,7 +163,7 @@ static bool look_at(struct p *pp, int64_t now)
     }
     see_silence(pp, tick, now);
     see_turn(pp, now);
-    /* A queue that is there at two looks is not about to be done with, however fast this P switches; but it may be that
+    /* A queue that is there at two looks will not be gone soon, however fast this P switches; but it may be that
      * thieves do not help ("Thefts that are worth nothing" in steal.c). */
     bool shy = now < load_relaxed(&pp->shy_until);
     bool waiting = runq_length(pp) > 0 && !shy;
@@ -293,12 +292,12 @@ static bool timers_set(void)
     return false;
 }
 
-/* As rest, while all Ps are idle; false, at once, when one is not. For ever: without `ns`. */
+/* As rest, while all Ps are idle; false if one is not, at once or after a kick. for_ever: not only for `ns`. */
 static bool doze(int64_t ns, bool for_ever)
 {
     lock_take(&sched.lock);
     bool all_idle = load_relaxed(&sched.idle_p_count) == load_relaxed(&sched.procs);
-    /* A timer without a timekeeper is nobody's but sysmon's, and a descriptor without a poller: it looks again. */
+    /* Only sysmon sees to a timer without a timekeeper, or to a descriptor without a poller: it looks again. */
     for_ever = !deadlock_suspected_locked(os_now()) && for_ever && (sched.timekeeper || !timers_set()) &&
                (load_relaxed(&sched.poller) || !netpoll_wanted());
     store_relaxed(&dozing, all_idle);

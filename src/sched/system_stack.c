@@ -2,8 +2,8 @@
 // Calling what needs room. A goroutine may have 2 KiB of stack; malloc, stdio, thread creation and the dynamic
 // linker may want more. While a goroutine runs, the stack of its M's g0 is free below the saved
 // context of the scheduler: there such calls are made. Nothing is switched: to the scheduler it is
-// still the goroutine that runs, and therefore what is called so must not park. What the C library leaves in errno there is nothing to
-// the user, whose errno stays.
+// still the goroutine that runs, and therefore what is called in this way must not park. Whatever the C library leaves in errno there,
+// the user's errno is kept.
 #include <errno.h>
 
 #include "arch/arch.h"

@@ -33,7 +33,7 @@ struct m *m_new(void)
         mp = aligned_alloc(_Alignof(struct m), sizeof *mp);
     if (!mp)
         return NULL;
-    /* sysmon may be looking at the M that it was: at these, and they are written as it reads them. */
+    /* sysmon may still be looking at the M that this was. It reads these fields, so they are written atomically. */
     store_relaxed(&mp->in, 0);
     store_relaxed(&mp->attention, sched.light_fence_missing ? ATTN_FENCE : 0);
     store_relaxed(&mp->blocking, false);
@@ -87,7 +87,7 @@ void thread_watch_end(struct m *mp)
         fatal("out of memory: no room for a thread's end to be noticed");
 }
 
-/* Of the thread that made the first call. Every M begins with it, whoever makes it. */
+/* The signal mask of the thread that made the first call. Every M begins with it, whoever creates the M. */
 static sigset_t first_mask;
 
 static void *m_main(void *arg)

@@ -55,7 +55,7 @@ void timer_return_p(struct p *pp, int64_t when)
 {
     p_unseize(pp);
     lock_release(&pp->lock);
-    /* Whoever becomes idle after this sees the new time; who is idle already, and would sleep too long, must be
+    /* An M that becomes idle after this sees the new time; one that is idle already, and would sleep too long, must be
      * woken. */
     struct p *idle = NULL;
     lock_take(&sched.lock);

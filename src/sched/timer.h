@@ -27,8 +27,8 @@ void timer_set_on(struct p *pp, struct timer *t, int64_t when);
 
 /*
  * The same for the timer in the calling goroutine's G, on mp's P. wait_time_up is called when it fires, and `fire` is neither
- * written nor read: between the claim and the call the goroutine may have been woken, have ended, and its G
- * be another one's, whose function stands in that place.
+ * written nor read: between the claim and the call the goroutine may have been woken and have ended, and its G may be
+ * another goroutine's, whose function stands in that place.
  */
 void timer_set_wait(struct m *mp, struct timer *t, int64_t when);
 

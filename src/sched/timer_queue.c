@@ -3,8 +3,8 @@
 //
 // Invariants
 //   - What is in a bucket is due at horizon + HORIZON_STEP or later; what is in the heap may be due at any time.
-//   - The time of what is in bucket (level, slot) and the horizon agree in all digits above `level`, and differ in that
-//     one, which is `slot`, and larger than the horizon's.
+//   - The time of an entry in bucket (level, slot) agrees with the horizon in all digits above `level`; its digit at `level`
+//     is `slot`, which is larger than the horizon's.
 //   - An entry whose `when` is not its timer's is out of date and means nothing. An armed timer has an entry that is not.
 //
 // Problem. A million sleepers, and time limits that are nearly always cancelled: setting and cancelling must be cheap and
@@ -13,7 +13,7 @@
 // Rejected. A timing wheel: its ticks wake an idle process or round the times. Heap positions kept in the timers:
 // each sift writes to as many timers as it moves entries, a cache miss each, and a cancel must own the
 // heap. A red-black tree: the same misses. One heap for all that there are: with a million each step down it is a miss,
-// which were a third of what a sleeper took.
+// and these misses were a third of what a sleeper took.
 //
 // The way. Heap and buckets hold pairs (when, timer): sifting compares and moves within the array only, and four
 // children lie in two cache lines at most. What is far is put into a bucket, which costs a store and keeps no order: this is a
@@ -21,7 +21,7 @@
 // When the beginning of the earliest bucket has come, and nothing in the heap is due before that, the horizon moves
 // there, and what is in the bucket goes to the heap, or to buckets of lower levels: for hours that happens four or five times
 // to a timer, for a second two or three times, and all others are left in peace. (A bucket is emptied at once, whatever is in it: some
-// nanoseconds each.) No wake-up comes of it: each bucket knows its least time, and the queue is slept through until then.
+// nanoseconds each.) This causes no wake-ups: each bucket knows its least time, and until then the M can sleep.
 // Few timers need no buckets: they are in the heap, whenever they are due.
 //
 // Whoever has slept for long is in no cache. What comes from a lowest bucket is fetched together, so that the misses overlap: the
@@ -267,7 +267,7 @@ static void publish_next(struct timer_queue *q)
     store_relaxed(&q->next, next);
 }
 
-/* What is left is packed: `to` is filled with what is in the batches from there on. */
+/* Drops what is out of date and packs the rest: `to` is filled from the batches that follow. */
 static void sweep_bucket(struct timer_queue *q, unsigned level, unsigned slot)
 {
     struct bucket *k = &q->far->buckets[level][slot];
@@ -286,7 +286,7 @@ static void sweep_bucket(struct timer_queue *q, unsigned level, unsigned slot)
                 q->far_count--;
                 continue;
             }
-            if (to->count == BATCH) { /* then b is another one, of which so many have been read at least */
+            if (to->count == BATCH) { /* then b is another batch: its entries are overwritten only after they have been read */
                 to->next = k->first;
                 k->first = to;
                 to = b;

@@ -5,8 +5,8 @@
 #include "base/compiler.h"
 #include "sched/m.h"
 
-/* One stopped world at a time. Try it outside of a section, and yield the thread when it fails: who waits for it inside
- * one holds up the one who has it. False: taken. */
+/* One stopped world at a time. Try it outside of a section, and yield the thread when it fails: whoever waits for it inside
+ * a section holds up the thread that has it. False: taken. */
 bool world_try(void);
 void world_release(void);
 

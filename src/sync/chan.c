@@ -29,9 +29,9 @@
 // Sleator, Competitive Snoopy Caching, 1988). A sieve at 2 Ps took a third more time when 128 uses were enough, for
 // its channels are used from both sides again and again.
 //
-// The nasty race. A stale bias. A reads bias == P1, which is not its own, prepares to revoke it; meanwhile B revokes it and the
-// channel, under the lock, becomes C's. Therefore the revoker compares again under P1's lock and otherwise starts over; and
-// who has taken the channel's lock looks at the bias again: it may have been given away by the previous holder. The owner needs no
+// The nasty race. A stale bias. A reads bias == P1, which is not its own, and prepares to revoke it; meanwhile B revokes it and the
+// channel, under the lock, becomes C's. Therefore the revoker reads the bias again under P1's lock, and starts over if it differs; and
+// whoever has taken the channel's lock looks at the bias again: the previous holder may have given it away. The owner needs no
 // second look: while its M is in a section the bias of its own channels does not change.
 //
 // The other one: two Ms that revoke from each other, each in a section, would wait for each other. The revoker
@@ -44,8 +44,8 @@
 // "The last reference"
 //
 // A goroutine whose select has been decided elsewhere is still on the queues of its other channels until it runs
-// again. To its program that select is over, and the channel may be freed. So the last chan_unref leaves a channel
-// with waiters alone, and who takes the last of them off frees it.
+// again. To its program that select is over, and the channel may be freed. So the last chan_unref does not free a channel
+// that has waiters: whoever takes the last of them off does.
 #include "sync/chan.h"
 
 #include <goroutine/chan.h>
@@ -58,7 +58,7 @@
 
 #define SMALL_BYTES 128 /* two cache lines: unbuffered ones, and buffers of up to 48 bytes */
 #define SLAB_CHANNELS 128
-#define ADDRESSES ((size_t)1 << 47) /* that a process has: what needs more is no matter of memory */
+#define ADDRESSES ((size_t)1 << 47) /* that a process has: a channel that needs more is a mistake, not a lack of memory */
 #define CACHE_MOST 128 /* small free channels of a P */
 #define CACHE_BATCH 64
 #define STREAK 2048 /* uses in a row that make an unbiased channel one's own; their locks cost what a revocation does */
@@ -95,7 +95,7 @@ noinline struct m *chan_enter_slow(struct m *mp, struct go_channel *c, bool may_
         struct p *bias = load_acquire(&c->bias); /* pairs with the release in revoke */
         if (bias == UNBIASED) {
             lock_take(&c->lock);
-            /* Acquire: it may have been somebody's own again in between, who has written without the lock. */
+            /* Acquire: it may have been some P's own again in between, and written without the lock. */
             if (likely(load_acquire(&c->bias) == UNBIASED))
                 return mp;
             lock_release(&c->lock);
@@ -183,7 +183,7 @@ static noinline struct go_channel *small_refill(struct p *pp)
         } else if (count > 0) {
             break;
         } else {
-            /* Two may do so at once: what the other one had left is then given up to the list. */
+            /* Two may do so at once: then what is left of the other one's slab goes to the list. */
             lock_release(&central.lock);
             fresh = allocate_or_die((size_t)SLAB_CHANNELS * SMALL_BYTES);
             lock_take(&central.lock);
@@ -326,7 +326,7 @@ static bool last_unref(struct go_channel *c)
 {
     uint32_t refs = load_acquire(&c->refs);
     if (unlikely(c->after != NULL)) {
-        /* When only the timer's is left nobody waits for it. By compare-and-swap: of two who give theirs back one must see that. */
+        /* If only the timer's is left, nobody waits for it. By compare-and-swap: of two that give theirs back, one must see that. */
         while (refs > 2)
             if (cas_acq_rel(&c->refs, &refs, refs - 1))
                 return false;
@@ -459,7 +459,7 @@ GO_EXPORT int go_chan_try_recv_(struct go_channel *c, void *out)
     return receive(c, out, false);
 }
 
-/* Of the closed channel's queue: tells the waiters, and appends them to the list that ends at `end`; returns its new end. */
+/* Claims and tells all waiters on a queue of the closed channel; appends them to the list that ends at `end`; returns its new end. */
 static struct waiter **claim_all(struct go_channel *c, struct waiter **queue, struct waiter **end)
 {
     struct waiter *w;

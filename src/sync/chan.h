@@ -33,7 +33,7 @@ struct waiter {
     _Atomic bool queued;    /* cleared by who claims it, before the wake-up, or by its owner */
     /* select's own notes */
     uint16_t case_no;       /* which of its cases this is */
-    uint16_t own_first;     /* of its waiters that stand one behind the other on one queue: the number of the first */
+    uint16_t own_first;     /* of its waiters that stand in a row on one queue: the number of the first */
     uint16_t own_before;    /* and how many are before this one */
 };
 
@@ -45,12 +45,12 @@ enum chan_flags {
 enum chan_kind {
     CHAN_PINNED = 1 << 0, /* never biased: used where no bias can be revoked */
     CHAN_SMALL = 1 << 1,  /* from the caches, not from malloc */
-    CHAN_TIMER = 1 << 2,  /* a timer's; its one place is an implementation's matter: len and cap are 0 */
+    CHAN_TIMER = 1 << 2,  /* a timer's; its one place is an implementation detail: len and cap are 0 */
 };
 
 /*
- * "Held" means: by who has bias == the P of its section, or, if it is UNBIASED, by who holds the lock. The first cache
- * line is all that an operation touches beside the value.
+ * "Held" means: by an M in a section with bias == its P, or, if bias is UNBIASED, by whoever holds the lock. The first cache
+ * line is all that an operation touches besides the value.
  */
 struct go_channel {
     _Atomic(struct p *) bias; /* a P, or UNBIASED; see "Bias". From a P to UNBIASED: by who holds
@@ -261,7 +261,7 @@ struct go_channel *chan_new(struct m *mp, size_t size, size_t capacity, unsigned
  * CHAN_PINNED. */
 int chan_try_put(struct m *mp, struct go_channel *c, const void *value);
 
-/* Drops what is in the buffer and returns how many it were. Same conditions; nobody may wait to send. */
+/* Drops what is in the buffer and returns how many values that were. Same conditions; nobody may wait to send. */
 uint32_t chan_drain(struct m *mp, struct go_channel *c);
 
 /* The owner of w, which is still queued on *queue of c, has been woken by something else: nobody can claim w any more. In a section;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Condition variable. It waits in the table of waiters by its own address; all it holds is how many do, so that signals
+// Condition variable. Its waiters are in the table of waiters, by its address; it holds only their number, so that signals
 // to nobody cost one load.
 //
 // The waiter queues up before it unlocks the mutex, so a signal given under the mutex cannot be missed. A signal
-// claims the waiter it wakes, so one whose scope has ended its wait takes none away from the others.
+// claims the waiter it wakes, so a waiter whose scope has ended its wait takes no signal away from the others.
 #include <goroutine/sync.h>
 
 #include "sched/fatal.h"

@@ -3,7 +3,7 @@
 //
 // Invariants
 //   - state is LOCKED, WOKEN and STARVING, and above them the number of those that wait or are about to.
-//   - LOCKED is set while somebody holds it; in starvation mode also nobody may set it but the one it is handed to.
+//   - LOCKED is set while somebody holds the lock. In starvation mode only the one that the lock is handed to may set it.
 //   - WOKEN is set while somebody is awake and on its way to take the lock, so that unlock need not wake another.
 //   - STARVING implies that somebody waits.
 //
@@ -162,7 +162,7 @@ noinline void mutex_unlock_waited(go_mutex *m, uint32_t left)
 }
 
 /* Somebody has come to wait since the unlock saw that nobody did. The mutex was not in starvation mode, nor could it get there
- * before the unlock: it takes one that has waited before, and none was awake. */
+ * before the unlock: only one that has waited before can switch it, and none was awake. */
 static noinline void unlock_beside_newcomer(go_mutex *m)
 {
     uint32_t state = load_relaxed(atomic_u32(&m->state));

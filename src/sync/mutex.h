@@ -13,7 +13,7 @@ void mutex_lock_slow(go_mutex *m, enum wait_reason reason);
 
 /* `left` is the state after the lock was taken off. In a section. True: the caller should let others run. */
 bool mutex_unlock_slow(struct m *mp, go_mutex *m, uint32_t left);
-/* The same outside of a section, and lets others run if they shall. May park. */
+/* The same outside of a section; it lets others run by itself if that is due. May park. */
 void mutex_unlock_waited(go_mutex *m, uint32_t left);
 
 static always_inline void mutex_lock(go_mutex *m, enum wait_reason reason)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Once: a flag, and a mutex that is held while the function runs.
 //
-// A function that ends its goroutine with go_exit counts as done, as in Go, where deferred calls see to it. Here a
-// deferred call does, too. It does not stand on the stack, which a thread that ends by pthread_exit has left by then.
+// A function that ends its goroutine with go_exit counts as done, as in Go. There and here a deferred call sees to
+// that. Its record is not on the stack, which a thread that ends by pthread_exit has left by then.
 #include <goroutine/sync.h>
 
 #include "sched/defer.h"

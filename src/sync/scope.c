@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The public side of scopes: opening, closing, deadlines, entering, shields. How waits are ended stands in sched/scope.c.
+// The public side of scopes: opening, closing, deadlines, entering, shields. How waits are ended is told in sched/scope.c.
 //
 // A deadline is a timer in the scope. Its firing may be under way while the scope is closed, opened again for somebody else
 // and given another deadline; so the timer only makes somebody look: what counts is `armed` and `due`, under the lock.
@@ -55,9 +55,9 @@ static void unlink_locked(struct go_scope *s)
         s->next->prev = s->prev;
 }
 
-/* The time is up for the uppermost of s and the scopes above it whose deadline has passed, also if nobody has noticed the timer yet:
- * so whoever comes late, as busy as the Ps may be, finds what the clock says. Returns whom to make ready, as
- * scope_cancel_locked. scopes.lock held. */
+/* Ends, with -ETIMEDOUT, the uppermost of s and the scopes above it whose deadline has passed, even if nobody has noticed the timer
+ * yet: so the clock decides, however busy the Ps are. Returns those to be made ready, as scope_cancel_locked does. scopes.lock
+ * held. */
 static struct g *notice_locked(struct go_scope *s)
 {
     struct go_scope *late = NULL;
@@ -94,7 +94,7 @@ GO_EXPORT go_scope *go_scope_open(void)
     return s;
 }
 
-/* One of the scopes that gp is inside of, or one above them, is s. scopes.lock held. */
+/* True if s is one of the scopes that gp is inside of, or above one of them. scopes.lock held. */
 static bool is_inside_locked(struct g *gp, struct go_scope *s)
 {
     struct scope_entry *e = gp->run.entered;
@@ -161,7 +161,7 @@ GO_EXPORT int go_scope_close(go_scope *s)
     scopes.free = s;
     lock_release(&scopes.lock);
     scope_ready(mp, list);
-    /* The last one to leave s may not have looked yet, and will not find from s those who wait above it. */
+    /* The last one to leave s may not have looked yet, and can no longer get from s to those who wait above it. */
     if (above && atomic_load(&scopes.closers) > 0)
         scope_wake_closers(mp, above);
     section_leave(mp);

@@ -11,12 +11,12 @@
 //      case. Then take the other entries off their queues, one channel after the other.
 //
 // All are held at once so that the look is a moment in time: a default case means that no other case could run just then.
-// Channels biased to this P are held for nothing. The others are locked, in the order of their addresses, each once; but
+// Channels biased to this P are held at no cost. The others are locked, in the order of their addresses, each once; but
 // first one that looks ready is tried alone, which mostly saves all the other locks.
 //
 // By chance
 //   - Among those that can run at once: the k-th found replaces the one chosen so far with probability 1/k.
-//   - Among cases that wait in one direction on one channel, which others complete: in the same way, which of them stands first.
+//   - Among cases that wait in the same direction on the same channel: which of them stands first, drawn in the same way.
 //   - Descriptors and points in time do not claim for a certain case: after the wake-up the choice is made among all that
 //     can run.
 //
@@ -259,7 +259,7 @@ static always_inline int32_t look(struct m *mp, struct sel *s)
 
 /*
  * A case that looks as if it could run, none of the channels being held; drawn from all of them, -1 if there is none. What is
- * read may be out of date and is not followed. Where channels have to be locked this saves to lock more than one.
+ * read may be out of date and is not followed. Where channels have to be locked, this saves locking more than one.
  */
 static noinline int32_t peek(struct m *mp, struct sel *s)
 {
@@ -294,7 +294,7 @@ static always_inline int finished(go_case *k, uint32_t i, int result)
 
 /* --- waiting --- */
 
-/* w, behind another one of the same select, changes places with the first of them, or not. */
+/* w stands behind others of the same select: by chance it changes places with the first of them. */
 static noinline void draw_first(struct m *mp, struct sel *s, struct waiter *w)
 {
     w->own_first = w->prev->own_first;
@@ -362,7 +362,7 @@ static always_inline struct m *withdraw_all(struct m *mp, struct sel *s)
 
 /* --- descriptors --- */
 
-/* Outside of a section: asks the kernel for each, `again` about the files of the first time. -EBADF or the like, or 0. */
+/* Outside of a section: asks the kernel about each; if `again`, they must be the same files as before. 0, or -EBADF or the like. */
 static noinline int polls_check(struct sel *s, bool again)
 {
     for (uint32_t i = 0, poll = 0; i < s->n; i++) {
@@ -382,7 +382,7 @@ static noinline int polls_check(struct sel *s, bool again)
     return 0;
 }
 
-/* Queues on all; -EAGAIN or -EBADF if one does not want that. *until: not later than their deadlines. */
+/* Queues on all; -EAGAIN or -EBADF if one refuses. Makes *until no later than their deadlines. */
 static noinline int polls_add(struct sel *s, struct g *gp, uint64_t ticket, int64_t *until)
 {
     s->polls_added = 0;
@@ -424,7 +424,7 @@ static always_inline int run_case(go_case *k, struct g **wake)
     return 0;
 }
 
-/* Runs one that looks as if it could run, with its channel held alone; -EAGAIN: see all of them. *mp is left only with a result. */
+/* Runs one that looks as if it could run, with its channel held alone; -EAGAIN: see all of them, still in the section. */
 static always_inline int run_peeked(struct m **mp, struct sel *s)
 {
     int32_t i = peek(*mp, s);
@@ -443,8 +443,8 @@ static always_inline int run_peeked(struct m **mp, struct sel *s)
     return finished(k, (uint32_t)i, r);
 }
 
-/* All channels held, and no case can run: waits, and leaves the section. A case that others have completed, an error, or
- * -EAGAIN for a point in time or a descriptor: see which cases can run. */
+/* All channels held, and no case can run: waits, and leaves the section. Returns a case that others have completed, an error,
+ * or, because of a point in time or a descriptor, -EAGAIN: see which cases can run. */
 static always_inline int wait_for_one(struct m *mp, struct sel *s)
 {
     queue_all(mp, s);

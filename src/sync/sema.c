@@ -7,7 +7,7 @@
 //     served.
 //   - Whoever takes a waiter off claims its ticket (or learns that its scope has) before it lets go of the lock.
 //
-// Problem. A mutex of eight bytes has no room for a queue, and a program may have millions of them, all idle but few;
+// Problem. A mutex of eight bytes has no room for a queue, and a program may have millions of them, all but a few idle;
 // or a million goroutines may wait at a million addresses.
 //
 // Rejected. A queue in each lock: 24 bytes more for each, and a lock to guard it. Chains in the buckets: slow once there are
@@ -192,7 +192,7 @@ void sema_release(struct m *mp, uint32_t *count, uint32_t n)
         if (sema_wake_locked(b, w, &woken))
             n--;
     }
-    /* Only if somebody is still on the way to the queue: otherwise it may be gone already. */
+    /* Only if somebody is still on the way to the queue: otherwise *count may be gone already. */
     if (n > 0)
         *count += n;
     lock_release(&b->lock);

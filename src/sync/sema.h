@@ -7,8 +7,8 @@
 #include "sched/section.h"
 
 /*
- * One that waits, on its own stack. Under the lock of its address's bucket until it has been taken off; then, until
- * it is made ready, its waker's.
+ * One that waits; this lies on its own stack. Under the lock of its address's bucket until it has been taken off; then it is
+ * its waker's until it is made ready.
  */
 struct sema_waiter {
     struct g *gp;
@@ -49,8 +49,8 @@ static always_inline bool thread_is_known(void)
 }
 
 /*
- * As thread_calls, for quick ways of what may park: a goroutine whose P was taken away gets in line, or one that does little
- * else than lock and unlock would run beside its P's others for ever.
+ * As thread_calls, for the quick paths of what may park: a goroutine whose P was taken away gets in line. Otherwise one that does
+ * little but lock and unlock would run for ever beside the others of that P.
  */
 static always_inline void thread_known(void)
 {

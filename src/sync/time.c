@@ -2,16 +2,16 @@
 // Timers of the program: go_after, go_after_func, go_timer, tickers.
 //
 // Invariants
-//   - `armed` says whether the timer will still fire, and `due` when; both under the timer's lock. Whoever takes `armed` away,
+//   - `armed` says whether the timer will still fire, and `due` when; both under the timer's lock. Whoever clears `armed`,
 //     by firing or by stopping, decides what happened.
 //   - While a timer is armed and due in the future, its entry is in some P's queue.
 //   - A value is put into the channel under the timer's lock, and stop and reset empty the channel under it.
 //
-// So after stop or reset no earlier value can be received, with one place in the channel: Go 1.23's promise.
+// So after stop or reset no earlier value can be received, although the channel has one place: Go 1.23's promise.
 //
 // The nasty race. The scheduler takes an entry that is due from its queue and calls fire; before fire has the lock, the timer is
 // stopped, set anew, even freed and used by somebody else. The queue's idea of the time is therefore a hint only: fire looks at
-// `armed` and `due`, and what comes early or twice is nothing. Memory of timers is never given back for this.
+// `armed` and `due`, and a call that comes early or twice does nothing. For this reason the memory of timers is never given back.
 //
 // A ticker's times are its first one plus whole periods, however late one is noticed; of those that were missed, and those
 // that nobody has received yet, one is delivered.

@@ -11,7 +11,7 @@ static inline _Atomic uint64_t *state_of(go_waitgroup *wg)
     return (_Atomic uint64_t *)(void *)&wg->state;
 }
 
-/* n has made it `state`, and that is not the commonest case: misuse, or the last one has come. */
+/* Adding n has made the word `state`, and this is not the commonest case: it is misuse, or the last one is done. */
 static noinline void counted(go_waitgroup *wg, int n, uint64_t state)
 {
     int32_t count = (int32_t)(state >> 32);
@@ -31,7 +31,7 @@ static noinline void counted(go_waitgroup *wg, int n, uint64_t state)
     section_leave(mp);
 }
 
-/* Whatever makes a call is the last that is done, here and in go_waitgroup_add: a done that is not the last saves no registers. */
+/* Any call is the last thing this does, as in go_waitgroup_add: so a done that is not the last one saves no registers. */
 static always_inline void add(go_waitgroup *wg, int n)
 {
     uint64_t delta = (uint64_t)(uint32_t)n << 32;

@@ -60,8 +60,8 @@ static always_inline struct m *m_self(void)
 
 /*
  * A saved context, from its pointer upwards: mxcsr (4 bytes), x87 control word (2), 8: rbp, 16: where to go on, and then the frame
- * of the function that has left it, which itself has saved all other registers: to the compiler they are overwritten
- * here. So a register is saved once, where a function would do it again after its callers.
+ * of the function that has left it. That function itself has saved all other registers, for the compiler is told that they are
+ * overwritten here. So a register is saved once; a function for the switch would save it again after its callers.
  *
  * The stack pointer stays where it is, and the context is put below it: at each instruction the frame is what the compiler's
  * unwinding rules say, also to a profiler's signal. Hence the library is compiled without a red zone. From where the other

@@ -12,7 +12,7 @@
 	.text
 
 // r10: struct go_launch *; arguments in rdi rsi rdx rcx r8 r9, xmm0 to xmm7, and above the return address.
-// What one argument can use is stored in any case; the rest, and below its loads, only if there may be more.
+// What one argument can use is always stored; the rest is stored, and loaded below, only if there may be more.
 	.globl	go_newproc_capture
 	.type	go_newproc_capture, @function
 	.balign	16

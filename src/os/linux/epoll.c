@@ -74,7 +74,7 @@ static long wait_for(struct epoll_event *events, int n, int64_t until)
     if (left < 0)
         left = 0;
     if (until == 0 || until == INT64_MAX || load_relaxed(&no_pwait2)) {
-        /* Whole milliseconds, rounded up: too early would mean once more. */
+        /* Whole milliseconds, rounded up: waking too early would mean waiting once more. */
         int64_t ms = until == INT64_MAX ? -1 : (left + 999999) / 1000000;
         if (ms > 1 << 30)
             ms = 1 << 30;

@@ -59,7 +59,7 @@ void *vm_map(size_t size, size_t align)
 {
     if (fails())
         return NULL;
-    /* Since Linux 6.7 what is as large as a huge page and a multiple of it is aligned to one without being asked. */
+    /* Since Linux 6.7 a mapping whose size is a multiple of a huge page's is aligned to one without being asked. */
     char *p = map(size);
     if (!p || align <= vm_page_size() || ((uintptr_t)p & (align - 1)) == 0)
         return p;
@@ -82,8 +82,8 @@ void vm_unmap(void *start, size_t size)
     SYSCALL2(SYS_munmap, start, size);
 }
 
-/* The same advice for many ranges at once, by process_madvise on ourselves, which saves a system call for each: how many of
- * them; the rest the kernel did not take. */
+/* The same advice for many ranges at once, by process_madvise on ourselves, which saves a system call for each. Returns for how
+ * many of them; the kernel did not take the rest. */
 static size_t advise_together(const struct vm_range *ranges, size_t n, int advice)
 {
     struct iovec v[RANGES_AT_ONCE];
