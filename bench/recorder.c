@@ -75,7 +75,7 @@ static int64_t pingpong(long n)
     return took;
 }
 
-/* Events that have been recorded and are no longer kept: the end of a dump says it. */
+/* Events of this recording that are no longer kept: the end of a dump says it. */
 static double thrown_away(void)
 {
     char tail[128] = "";
@@ -94,10 +94,12 @@ int main(int argc, char **argv)
     long each = bench_arg(argc, argv, 2, work == yield ? 10000000 : 2000000) / TURNS;
     int64_t off[TURNS], on[TURNS];
 
-    /* Makes the rings, and fills them. */
+    /* Makes the rings, and fills them: from then on as many events are thrown away as are recorded. */
     bench_expect(go_trace_start(0) == 0);
     work(each);
-    double before = thrown_away();
+    double events = -thrown_away();
+    work(each);
+    events += thrown_away();
     go_trace_stop();
     for (int i = 0; i < TURNS; i++) {
         off[i] = work(each);
@@ -105,7 +107,6 @@ int main(int argc, char **argv)
         on[i] = work(each);
         go_trace_stop();
     }
-    double events = (thrown_away() - before) / TURNS;
     qsort(off, TURNS, sizeof off[0], bench_compare);
     qsort(on, TURNS, sizeof on[0], bench_compare);
     double without = (double)off[TURNS / 2], with = (double)on[TURNS / 2];
