@@ -35,7 +35,7 @@
 // others, divided by the number of hogs, each as this P's part; but it is a slice at most: where many poll and one computes,
 // it does not wait for each of them. If a goroutine yields and only hogs are ready, one of them is due at once: it may be the one
 // that the goroutine waits for. And because a share may be shorter than the time it takes to wake a thread, the fair pick after a
-// hog's is always for the others.
+// hog's is always for the others, and so are those of a round ("Newest first"), which come one after the other.
 //
 // "Newest first"
 //
@@ -149,7 +149,7 @@ bool turn_ends(struct p *pp)
 struct g *fair_pick(struct p *pp)
 {
     struct g *gp = NULL;
-    if (!pp->after_hog && load_relaxed(&sched.hogs.length) > 0 && os_now() >= pp->hog_due && (gp = hog_take(pp)))
+    if (!pp->after_hog && !in_round(pp) && load_relaxed(&sched.hogs.length) > 0 && os_now() >= pp->hog_due && (gp = hog_take(pp)))
         return gp;
     pp->after_hog = false;
     if (!in_round(pp) && load_relaxed(&sched.coarse_now) - pp->round_when >= ROUND_EVERY)
