@@ -7,7 +7,7 @@
 enum traceback_level { TRACEBACK_NONE, TRACEBACK_SINGLE, TRACEBACK_ALL, TRACEBACK_CRASH };
 enum guard_option { GUARD_OPTION_AUTO, GUARD_OPTION_MADVISE, GUARD_OPTION_MPROTECT, GUARD_OPTION_CANARY };
 
-/* Constant after options_read. The words are those of GODEBUG. */
+/* Constant after the start. The words are those of GODEBUG. */
 struct options {
     int gomaxprocs;        /* 0: not given */
     int schedtrace;        /* ms between lines; 0: none */
@@ -32,7 +32,7 @@ struct options {
     int64_t slice;         /* ns before a hog loses its P; GODEBUG gives it in µs */
 
     /* Not from the environment, but wanted as often. */
-    uint8_t stack_class;   /* of goroutines that do not ask */
+    uint8_t stack_class;   /* of goroutines that do not ask; not from the environment: init.c sets it */
 };
 
 extern struct options options;

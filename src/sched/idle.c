@@ -59,7 +59,6 @@
 #include "sched/netpoll.h"
 #include "sched/runq.h"
 #include "sched/sched.h"
-#include "sched/section.h"
 
 /* "Many timers": an M that has fired this many sleeps at least this long; and this long for timers that a P's own M is about to fire. */
 #define MANY_TIMERS 16
