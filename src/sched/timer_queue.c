@@ -50,7 +50,7 @@
 #define SLOTS (1 << DIGIT_BITS)
 #define LEVELS 8 /* 18 + 8 * 6 bits are more than 63 */
 #define BATCH 31
-#define SPARE_MOST 64
+#define BLOCK 127 /* batches, nearly 64 KiB */
 
 /* Entries of a bucket. */
 struct timer_batch {
@@ -64,9 +64,19 @@ struct bucket {
     int64_t least;             /* the least `when`; valid while it is not empty */
 };
 
+/* Many batches in one piece: but for the first thread's the C library's heaps grow by a page at a time, by a call that waits until no
+ * page fault is under way. */
+struct timer_block {
+    struct timer_block *next;
+    struct timer_batch batches[BLOCK];
+};
+
 struct timer_far {
-    uint32_t levels;       /* a bit for each that has something */
-    uint64_t used[LEVELS]; /* a bit for each slot that has something */
+    struct timer_block *blocks; /* newest first; all but one go when nothing is far any more */
+    uint32_t carved;            /* of the newest one: batches in use or on `spare` */
+    struct timer_batch *spare;
+    uint32_t levels;            /* a bit for each that has something */
+    uint64_t used[LEVELS];      /* a bit for each slot that has something */
     struct bucket buckets[LEVELS][SLOTS];
 };
 
@@ -146,18 +156,49 @@ static void near_put(struct timer_queue *q, struct timer_entry x)
 
 /* --- buckets --- */
 
-/* One more batch, and the buckets if there are none. On a system stack. */
+/* One more block, and the buckets if there are none. On a system stack. */
 static void far_grow(void *arg)
 {
     struct timer_queue *q = arg;
-    struct timer_batch *b = malloc(sizeof *b);
+    struct timer_block *k = malloc(sizeof *k);
     if (!q->far)
         q->far = calloc(1, sizeof *q->far);
-    if (!b || !q->far)
+    if (!k || !q->far)
         fatal("out of memory: no room for %u timers", q->near_count + q->far_count + 1);
-    b->next = q->spare;
-    q->spare = b;
-    q->spare_count++;
+    k->next = q->far->blocks;
+    q->far->blocks = k;
+    q->far->carved = 0;
+}
+
+static struct timer_batch *batch_get(struct timer_queue *q)
+{
+    struct timer_far *far = q->far;
+    struct timer_batch *b = far->spare;
+    if (b) {
+        far->spare = b->next;
+        return b;
+    }
+    if (unlikely(far->carved == BLOCK))
+        system_stack_call(far_grow, q);
+    return &far->blocks->batches[far->carved++];
+}
+
+static void batch_put(struct timer_far *far, struct timer_batch *b)
+{
+    b->next = far->spare;
+    far->spare = b;
+}
+
+/* When nothing is far any more. */
+static void blocks_back(struct timer_far *far)
+{
+    struct timer_block *k;
+    while ((k = far->blocks->next)) {
+        far->blocks->next = k->next;
+        free(k);
+    }
+    far->carved = 0;
+    far->spare = NULL;
 }
 
 static void far_put(struct timer_queue *q, struct timer_entry x)
@@ -173,11 +214,7 @@ static void far_put(struct timer_queue *q, struct timer_entry x)
     if (!b)
         k->least = x.when;
     if (!b || b->count == BATCH) {
-        if (unlikely(!q->spare))
-            system_stack_call(far_grow, q);
-        struct timer_batch *more = q->spare;
-        q->spare = more->next;
-        q->spare_count--;
+        struct timer_batch *more = batch_get(q);
         more->next = b;
         more->count = 0;
         k->first = b = more;
@@ -188,17 +225,6 @@ static void far_put(struct timer_queue *q, struct timer_entry x)
     if (x.when < k->least)
         k->least = x.when;
     q->far_count++;
-}
-
-static void batch_put(struct timer_queue *q, struct timer_batch *b)
-{
-    if (q->spare_count == SPARE_MOST) {
-        free(b);
-        return;
-    }
-    b->next = q->spare;
-    q->spare = b;
-    q->spare_count++;
 }
 
 /* The bucket that begins first; there must be one. */
@@ -248,9 +274,11 @@ static void far_advance(struct timer_queue *q)
                 near_put(q, x);
             }
         }
-        batch_put(q, b);
+        batch_put(q->far, b);
         b = next;
     }
+    if (q->far_count == 0)
+        blocks_back(q->far);
 }
 
 /* --- both --- */
@@ -296,14 +324,14 @@ static void sweep_bucket(struct timer_queue *q, unsigned level, unsigned slot)
                 k->least = x.when;
         }
         if (to != b)
-            batch_put(q, b);
+            batch_put(q->far, b);
         b = next;
     }
     if (to && to->count > 0) {
         to->next = k->first;
         k->first = to;
     } else if (to) {
-        batch_put(q, to);
+        batch_put(q->far, to);
     }
     if (!k->first)
         bucket_unmark(q->far, level, slot);
@@ -325,6 +353,8 @@ static void sweep(void *arg)
         for (unsigned level = 0; level < LEVELS; level++)
             for (uint64_t left = q->far->used[level]; left; left &= left - 1)
                 sweep_bucket(q, level, (unsigned)__builtin_ctzll(left));
+    if (q->far && q->far_count == 0)
+        blocks_back(q->far);
     store_relaxed(&q->stale, 0);
     publish_next(q);
 }
@@ -398,31 +428,20 @@ void timer_queue_move(struct timer_queue *q, struct timer_queue *all)
         .near_count = q->near_count,
         .far_count = q->far_count,
         .far = q->far,
-        .spare = q->spare,
     };
     q->near = NULL;
-    q->near_count = q->near_capacity = q->far_count = q->spare_count = 0;
+    q->near_count = q->near_capacity = q->far_count = 0;
     q->far = NULL;
-    q->spare = NULL;
     store_relaxed(&q->stale, 0);
     publish_next(q);
 }
 
-static void batches_free(struct timer_batch *b)
-{
-    while (b) {
-        struct timer_batch *next = b->next;
-        free(b);
-        b = next;
-    }
-}
-
 void timer_queue_free(struct timer_queue *q)
 {
-    for (unsigned level = 0; q->far && level < LEVELS; level++)
-        for (unsigned slot = 0; slot < SLOTS; slot++)
-            batches_free(q->far->buckets[level][slot].first);
-    batches_free(q->spare);
+    if (q->far) {
+        blocks_back(q->far);
+        free(q->far->blocks);
+    }
     free(q->far);
     free(q->near);
 }

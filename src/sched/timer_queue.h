@@ -26,10 +26,8 @@ struct timer_queue {
     struct timer_entry *near;   /* a heap; owner of the queue only, as everything here but the atomics */
     uint32_t near_count, near_capacity;
     uint32_t far_count;
-    uint32_t spare_count;
     int64_t horizon;            /* far is what comes HORIZON_STEP or more later; a multiple of that */
     struct timer_far *far;      /* NULL until it is needed */
-    struct timer_batch *spare;
     _Atomic int64_t next;       /* the least `when`, TIME_NEVER if there is none; others read it */
     _Atomic uint32_t stale;     /* about how many entries are out of date; others add to it */
 };

@@ -4,6 +4,7 @@
 // test: procs=1 timeout=300
 #include <goroutine.h>
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -213,4 +214,43 @@ TEST(cancelled_ones_are_swept_out)
     CHECK(pass(&q, BEGIN + 2 * GO_HOUR));
     CHECK_EQ(q.near_count + q.far_count, 0);
     timer_queue_free(&q);
+}
+
+static size_t allocated(void)
+{
+    struct mallinfo2 m = mallinfo2();
+    return m.uordblks + m.hblkhd;
+}
+
+/* Memory for many timers that are far is taken by the block, used again, and all but one block goes back when they have passed. */
+TEST(memory_goes_back)
+{
+    enum { MANY = 40000, BLOCK_BYTES = 64 << 10 };
+    struct timer_queue q = { .next = TIME_NEVER };
+    struct timer *many = calloc(MANY, sizeof *many);
+    size_t before = allocated(), most = 0;
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < MANY; i++) {
+            int64_t when = BEGIN + round * GO_HOUR + GO_SECOND + i * GO_MICROSECOND;
+            store_relaxed(&many[i].when, when);
+            timer_queue_put(&q, (struct timer_entry){ when, (uintptr_t)&many[i] }, BEGIN + round * GO_HOUR);
+        }
+        size_t now = allocated();
+        if (round == 0)
+            most = now;
+        CHECK(now - before <= most - before + BLOCK_BYTES);
+        int64_t end = BEGIN + round * GO_HOUR + GO_MINUTE;
+        struct timer_entry x;
+        int taken = 0;
+        for (; timer_queue_take(&q, end, &x); taken++)
+            store_relaxed(&timer_of(&x)->when, 0);
+        CHECK_EQ(taken, MANY);
+        CHECK_EQ(q.far_count, 0);
+    }
+    /* What is left: a block, the buckets, and the heap, which held all of them at most. */
+    size_t heap = q.near_capacity * sizeof(struct timer_entry);
+    CHECK(allocated() - before <= heap + BLOCK_BYTES + 16384);
+    timer_queue_free(&q);
+    CHECK(allocated() - before <= 4096);
+    free(many);
 }
