@@ -23,6 +23,8 @@ static noinline void do_slow(go_once *once, void (*fn)(void *), void *arg)
         go_mutex_unlock(&once->running);
         return;
     }
+    if (!fn)
+        fatal("go_once_do: the function is NULL");
     struct g *gp = m_self()->cur;
     struct deferred *d = defer_push(gp, finish, once);
     if (!d)

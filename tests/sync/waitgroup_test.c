@@ -3,7 +3,9 @@
 #include <goroutine.h>
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "test.h"
 
@@ -297,4 +299,25 @@ TEST(once_within_itself)
     struct test_result r = test_run_child("once_within", NULL);
     CHECK_EQ(r.status, 2);
     CHECK_CONTAINS(r.output, "all goroutines are asleep - deadlock!");
+}
+
+CHILD(once_nothing)
+{
+    go_once once = { 0 };
+    int n = 0;
+    go_once_do(&once, count, &n);
+    go_once_do(&once, NULL, NULL); /* is not called */
+    fputs("went on\n", stderr);
+    once = (go_once){ 0 };
+    go_once_do(&once, NULL, NULL);
+    fputs("went on too far\n", stderr);
+}
+
+TEST(once_of_null_is_fatal)
+{
+    struct test_result r = test_run_child("once_nothing", NULL);
+    CHECK_EQ(r.status, 2);
+    CHECK_CONTAINS(r.output, "went on\n");
+    CHECK_CONTAINS(r.output, "fatal error: go_once_do: the function is NULL\n");
+    CHECK(!strstr(r.output, "too far"));
 }
