@@ -45,10 +45,10 @@ static void debug_option(const char *key, size_t key_length, const char *value, 
 #define KEY(word) equals(key, key_length, word)
     long n = number(value, length);
     if (KEY("guard")) {
-        options.guard = equals(value, length, "madvise")    ? GUARD_OPTION_MADVISE
-                        : equals(value, length, "mprotect") ? GUARD_OPTION_MPROTECT
-                        : equals(value, length, "canary")   ? GUARD_OPTION_CANARY
-                                                            : GUARD_OPTION_AUTO;
+        options.guard = equals(value, length, "madvise")    ? GUARD_MADVISE
+                        : equals(value, length, "mprotect") ? GUARD_MPROTECT
+                        : equals(value, length, "canary")   ? GUARD_CANARY
+                                                            : GUARD_AUTO;
         return;
     }
     if (KEY("trace") && length < sizeof options.trace_file) {

@@ -5,7 +5,7 @@
 #include "base/compiler.h"
 
 enum traceback_level { TRACEBACK_NONE, TRACEBACK_SINGLE, TRACEBACK_ALL, TRACEBACK_CRASH };
-enum guard_option { GUARD_OPTION_AUTO, GUARD_OPTION_MADVISE, GUARD_OPTION_MPROTECT, GUARD_OPTION_CANARY };
+enum stack_guard { GUARD_AUTO, GUARD_MADVISE, GUARD_MPROTECT, GUARD_CANARY };
 
 /* Constant after the start. The words are those of GODEBUG. */
 struct options {
@@ -23,7 +23,7 @@ struct options {
     bool membarrier;       /* 0: each section does its own fence */
     bool process_madvise;  /* 0: guards one by one */
     bool huge_pages;       /* 0: none, key hugepages */
-    enum guard_option guard; /* madvise, mprotect, canary */
+    enum stack_guard guard; /* madvise, mprotect, canary */
     uint32_t runq;         /* usable places of a ring */
     uint32_t fair_every;   /* picks between two fair ones; 0: every pick on g0 */
     bool steal_always;     /* look at other Ps before one's own queue */

@@ -52,13 +52,7 @@ static void start(void)
     store_relaxed(&sched.id_batches, 1);
     sched.light_fence_missing = !options.membarrier || !os_fence_init();
     runq_limit = options.runq;
-    static const int guards[] = { GUARD_AUTO, GUARD_MADVISE, GUARD_MPROTECT, GUARD_CANARY };
-    struct stack_config config = {
-        .guard = guards[options.guard],
-        .no_process_madvise = !options.process_madvise,
-        .no_thp = !options.huge_pages,
-    };
-    stack_init(&config);
+    stack_init();
     options.stack_class = (uint8_t)stack_class_for(0);
 
     int procs = options.gomaxprocs ? options.gomaxprocs : os_cpu_limit();

@@ -103,7 +103,6 @@ struct central {
 static struct central centrals[STACK_CLASSES] = {
     [0 ... STACK_CLASSES - 1] = { .lock = LOCK_INIT(RANK_STACK) },
 };
-static struct stack_config config;
 static bool executable; /* as the program's own stack */
 static _Atomic uint8_t guard_kind;
 static _Atomic long mappings_left;
@@ -161,11 +160,10 @@ unsigned stack_class_for(size_t size)
     return STACK_CLASSES - 1;
 }
 
-void stack_init(const struct stack_config *c)
+void stack_init(void)
 {
-    config = *c;
     executable = os_executable_stacks();
-    enum stack_guard kind = c->guard;
+    enum stack_guard kind = options.guard;
     if (kind == GUARD_AUTO || kind == GUARD_MADVISE) {
         /* Ask the kernel, not its version; and do not believe it, for emulators accept any advice. */
         size_t page = vm_page_size();
@@ -236,7 +234,7 @@ static enum stack_guard install_guards(char *base, uint64_t n, unsigned class)
         struct vm_range ranges[CARVE_MOST];
         for (uint64_t i = 0; i < n; i++)
             ranges[i] = (struct vm_range){ base + i * stride, guard };
-        if (vm_guard(ranges, n, !config.no_process_madvise) == 0)
+        if (vm_guard(ranges, n, options.process_madvise) == 0)
             return kind;
         /* No memory for page tables: these slots go without guards. One that has a guard already would fault at the canary. */
         vm_unguard(base, n * stride);
@@ -348,7 +346,7 @@ static bool small_slab_add(struct central *c)
         vm_unmap(chunks, n * sizeof *chunks);
         return false;
     }
-    if (!config.no_thp)
+    if (options.huge_pages)
         vm_huge(slab, SMALL_SLAB);
     if (executable)
         vm_executable(slab, SMALL_SLAB);
@@ -475,7 +473,7 @@ struct stack *stack_get(struct stack_cache *cache, unsigned class)
         cache->count[class]++;
     }
     lock_release(&c->lock);
-    if (clean > STACK_CACHE_MOST / 4 && !config.no_process_madvise && !load_relaxed(&no_populate) &&
+    if (clean > STACK_CACHE_MOST / 4 && options.process_madvise && !load_relaxed(&no_populate) &&
         !vm_populate(first, clean))
         store_relaxed(&no_populate, true);
     return s ? s : stack_get_hot(cache, class);
@@ -551,7 +549,7 @@ static enum scavenged scavenge_guarded(struct central *c, int64_t until)
             n = 0;
             break;
         }
-        vm_discard(ranges, count, !config.no_process_madvise);
+        vm_discard(ranges, count, options.process_madvise);
         add_relaxed(&counters.given_back, count);
         lock_take(&c->lock);
         while (list) {

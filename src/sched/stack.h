@@ -4,6 +4,7 @@
 
 #include "base/atomic.h"
 #include "base/compiler.h"
+#include "base/options.h"
 
 /* Class k has slots of 2 KiB << k. */
 #define STACK_CLASSES 37
@@ -34,14 +35,6 @@ struct stack_cache {
     uint16_t count[STACK_CLASSES_CACHED];
 };
 
-enum stack_guard { GUARD_AUTO, GUARD_MADVISE, GUARD_MPROTECT, GUARD_CANARY };
-
-struct stack_config {
-    enum stack_guard guard;
-    bool no_process_madvise;
-    bool no_thp;
-};
-
 struct stack_stats {
     uint64_t made;     /* ever carved from a slab; small ones anew after their chunk was given back */
     uint64_t idle;     /* in central lists, not given back */
@@ -50,7 +43,8 @@ struct stack_stats {
     enum stack_guard guard; /* in use now */
 };
 
-void stack_init(const struct stack_config *config);
+/* After options_read. */
+void stack_init(void);
 
 /* The class for stacks of `size` bytes; 0 means the default. What is impossibly large gets the last class, of which
  * there are none. */
