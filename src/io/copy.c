@@ -26,21 +26,6 @@
 
 #define COPY_STEP (32u << 10)
 
-struct copy_buffer {
-    void *memory;
-    bool give_back;
-};
-
-/* On a system stack. */
-static void copy_buffer(void *arg)
-{
-    struct copy_buffer *b = arg;
-    if (b->give_back)
-        free(b->memory);
-    else
-        b->memory = malloc(COPY_STEP);
-}
-
 struct sendfile {
     int in;
     struct poll_desc *d_in;
@@ -55,18 +40,17 @@ static ssize_t copy_to_socket(struct op *op, const struct sendfile *s)
     int in = s->in;
     off_t *offset = s->offset;
     size_t count = s->count;
-    struct copy_buffer b = { 0 };
     off_t at = offset ? *offset : SYSCALL3(SYS_lseek, in, 0, SEEK_CUR);
     ssize_t done = 0, r = 0;
     if (at < 0)
         return !offset && at != -ESPIPE ? at : -EINVAL;
     op->seen = netpoll_see(op->d, POLL_WRITE); /* all that follows is for these two files */
     op->goes_on = true;
-    system_stack_call(copy_buffer, &b);
-    if (!b.memory)
+    void *buffer = system_stack_realloc(NULL, COPY_STEP);
+    if (!buffer)
         return -ENOMEM;
     for (; count > 0; io_enter()) {
-        struct iovec iov = { b.memory, count < COPY_STEP ? count : COPY_STEP };
+        struct iovec iov = { buffer, count < COPY_STEP ? count : COPY_STEP };
         size_t most = iov.iov_len, written = 0;
         if (netpoll_late(s->d_in, POLL_READ) || netpoll_late(op->d, POLL_WRITE))
             r = -ETIMEDOUT;
@@ -92,8 +76,7 @@ static ssize_t copy_to_socket(struct op *op, const struct sendfile *s)
         if (r < 0 || (size_t)r < most)
             break;
     }
-    b.give_back = true;
-    system_stack_call(copy_buffer, &b);
+    system_stack_call(free, buffer);
     return done > 0 ? done : r == -EISDIR || (r == -ESPIPE && !offset) ? -EINVAL : r; /* as sendfile has it */
 }
 

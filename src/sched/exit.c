@@ -27,25 +27,6 @@ static struct {
     uint32_t count;           /* under lock */
 } keys = { .lock = LOCK_INIT(RANK_LOCALS) };
 
-struct call {
-    void *pointer;
-    size_t size;
-};
-
-static void call_realloc(void *arg)
-{
-    struct call *c = arg;
-    c->pointer = realloc(c->pointer, c->size);
-}
-
-/* malloc and realloc want more stack than a small goroutine has. */
-static void *roomy_realloc(void *old, size_t size)
-{
-    struct call c = { old, size };
-    system_stack_call(call_realloc, &c);
-    return c.pointer;
-}
-
 /* The calling goroutine, or what stands for the calling thread. */
 static struct g *self(void)
 {
@@ -57,7 +38,7 @@ static struct g *self(void)
 
 struct deferred *defer_push(struct g *gp, void (*fn)(void *), void *arg)
 {
-    struct deferred *d = roomy_realloc(NULL, sizeof *d);
+    struct deferred *d = system_stack_realloc(NULL, sizeof *d);
     if (!d)
         return NULL;
     *d = (struct deferred){ .next = gp->run.defers, .fn = fn, .arg = arg };
@@ -129,7 +110,7 @@ GO_EXPORT int go_set_local(go_key key, void *value)
     if ((uint32_t)key >= gp->run.local_count) {
         if (!value)
             return 0;
-        void **locals = roomy_realloc(gp->run.locals, count * sizeof *locals);
+        void **locals = system_stack_realloc(gp->run.locals, count * sizeof *locals);
         if (!locals)
             return -ENOMEM;
         memset(locals + gp->run.local_count, 0,

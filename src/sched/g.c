@@ -154,23 +154,8 @@ void g_cache_flush(struct p *pp)
     pp->args_free_count = 0;
 }
 
-struct record {
-    size_t size;
-    void *result;
-};
-
 /* LeakSanitizer's, in a program that has it. It does not look into Gs, and a record may be known to a G only. */
 void __lsan_ignore_object(void *p) __attribute__((weak));
-
-static void record_malloc(void *arg)
-{
-    struct record *r = arg;
-    r->result = malloc(r->size);
-    if (!r->result)
-        fatal("out of memory: no room for %zu bytes of arguments", r->size);
-    if (__lsan_ignore_object)
-        __lsan_ignore_object(r->result);
-}
 
 void *args_get(struct m *mp, size_t size)
 {
@@ -181,9 +166,12 @@ void *args_get(struct m *mp, size_t size)
         pp->args_free_count--;
         return record;
     }
-    struct record r = { .size = size < ARGS_RECORD ? ARGS_RECORD : size };
-    system_stack_call(record_malloc, &r);
-    return r.result;
+    void *record = system_stack_realloc(NULL, size < ARGS_RECORD ? ARGS_RECORD : size);
+    if (!record)
+        fatal("out of memory: no room for %zu bytes of arguments", size);
+    if (__lsan_ignore_object)
+        __lsan_ignore_object(record);
+    return record;
 }
 
 void args_put(struct m *mp, void *args, size_t size)

@@ -104,6 +104,9 @@ int m_start_thread(struct m *mp);
 /* Calls fn(arg) where there is room: on the M's own stack if this is a goroutine's. Does not park. */
 void system_stack_call(void (*fn)(void *), void *arg);
 
+/* realloc in that way; free needs no more than system_stack_call(free, p). */
+void *system_stack_realloc(void *old, size_t size);
+
 /* --- schedule.c --- */
 
 /* The life of an M, on g0. Returns when the thread shall end. */

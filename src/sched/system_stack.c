@@ -5,6 +5,7 @@
 // still the goroutine that runs, and therefore what is called in this way must not park. Whatever the C library leaves in errno there,
 // the user's errno is kept.
 #include <errno.h>
+#include <stdlib.h>
 
 #include "arch/arch.h"
 #include "sched/sched.h"
@@ -59,4 +60,22 @@ noinline void system_stack_call(void (*fn)(void *), void *arg)
     fiber_here(fake);
     (void)fake;
     errno = kept;
+}
+
+struct memory {
+    void *start;
+    size_t size;
+};
+
+static void call_realloc(void *arg)
+{
+    struct memory *m = arg;
+    m->start = realloc(m->start, m->size);
+}
+
+void *system_stack_realloc(void *old, size_t size)
+{
+    struct memory m = { old, size };
+    system_stack_call(call_realloc, &m);
+    return m.start;
 }

@@ -257,21 +257,14 @@ GO_EXPORT void go_shield_end(void)
     section_leave(mp);
 }
 
-static void make_entry(void *arg)
-{
-    struct scope_entry *e = malloc(sizeof *e);
-    if (!e)
-        fatal("out of memory: no room to enter a scope");
-    *(struct scope_entry **)arg = e;
-}
-
 GO_EXPORT void go_scope_enter(go_scope *s)
 {
     struct m *mp = section_enter();
     struct g *gp = mp->cur;
     check_open(s, "go_scope_enter");
-    struct scope_entry *e;
-    system_stack_call(make_entry, &e);
+    struct scope_entry *e = system_stack_realloc(NULL, sizeof *e);
+    if (!e)
+        fatal("out of memory: no room to enter a scope");
     e->outer = gp->scope;
     e->outer_entry = gp->run.entered;
     if (gp->scope)

@@ -520,31 +520,18 @@ look_again:
     goto look_again;
 }
 
-struct memory {
-    size_t bytes;
-    void *start;
-};
-
-static void get_memory(void *arg)
-{
-    struct memory *memory = arg;
-    memory->start = malloc(memory->bytes);
-}
-
 static noinline int run_large(struct m *mp, struct sel *s)
 {
     size_t channels = s->channels, descriptors = s->descriptors;
-    struct memory memory = {
-        .bytes = channels * (sizeof *s->waiters + sizeof *s->locked) + descriptors * sizeof *s->polls + 1,
-    };
-    system_stack_call(get_memory, &memory);
-    if (!memory.start)
+    size_t bytes = channels * (sizeof *s->waiters + sizeof *s->locked) + descriptors * sizeof *s->polls + 1;
+    void *memory = system_stack_realloc(NULL, bytes);
+    if (!memory)
         fatal("out of memory: no room for a select with %u cases", s->n);
-    s->waiters = memory.start;
+    s->waiters = memory;
     s->polls = (void *)(s->waiters + channels);
     s->locked = (void *)(s->polls + descriptors);
     int r = run(mp, s, false);
-    system_stack_call(free, memory.start);
+    system_stack_call(free, memory);
     return r;
 }
 
