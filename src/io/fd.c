@@ -30,7 +30,6 @@
 
 #include "io/io.h"
 #include "sched/park.h"
-#include "sched/section.h"
 
 int io_nonblocking(int fd)
 {
@@ -101,43 +100,6 @@ GO_EXPORT int go_fd_deadline(int fd, go_time read_by, go_time write_by)
 
 /* --- readiness alone --- */
 
-/* Arms, waits for either side, and disarms. 1: has been woken · 0: look again, without having waited. */
-static int wait_sides(struct netpoll_waiter *w, int n)
-{
-    struct m *mp = section_enter();
-    struct g *gp = mp->cur;
-    int64_t until = TIME_NEVER;
-    int added = 0, r = 0;
-    uint64_t ticket = wait_arm_cancellable(gp, WAIT_IO);
-    for (; added < n && r == 0; added += r == 0) {
-        r = netpoll_add(&w[added], gp, ticket);
-        if (netpoll_until(&w[added]) < until)
-            until = netpoll_until(&w[added]);
-    }
-    if (r < 0) {
-        /* It cannot be waited for, or look again. If somebody has claimed us meanwhile, we will be woken, too. */
-        int refused = r;
-        if (wait_claim(gp, ticket))
-            store_relaxed(&gp->status, G_RUNNING);
-        else
-            wait_park(mp, gp);
-        mp = m_self();
-        r = refused == -EAGAIN ? 0 : refused;
-    } else {
-        r = wait_park_until(mp, gp, until);
-        mp = m_self();
-        if (r == 0)
-            r = 1;
-    }
-    for (int i = 0; i < added; i++) {
-        netpoll_remove(&w[i]);
-        if (w[i].result < 0)
-            r = w[i].result;
-    }
-    section_leave(mp);
-    return r == WAIT_TIME_UP ? -ETIMEDOUT : r;
-}
-
 GO_EXPORT int go_wait_fd(int fd, short events)
 {
     struct poll_desc *d;
@@ -172,9 +134,9 @@ GO_EXPORT int go_wait_fd(int fd, short events)
         if (r != 0)
             return r;
         /* Woken in vain: the side may stay ready for something that was not asked for, and each wait would end at once. */
-        r = woken ? go_sleep(IO_PAUSE) : wait_sides(w, n);
+        r = woken ? go_sleep(IO_PAUSE) : netpoll_wait_any(w, n, TIME_NEVER);
         woken = r > 0;
         if (r < 0)
-            return r;
+            return r == WAIT_TIME_UP ? -ETIMEDOUT : r;
     }
 }

@@ -21,7 +21,6 @@
 #include "io/io.h"
 #include "io/resolve.h"
 #include "sched/park.h"
-#include "sched/section.h"
 
 #define HEAD_START (250 * GO_MILLISECOND)
 /* As Go: a peer that has vanished is noticed after some two minutes and a half. */
@@ -43,7 +42,7 @@ struct endpoint {
     struct resolve_result addresses;
     /* of a dial */
     int fd[RESOLVE_ADDRESSES];
-    struct netpoll_waiter waiter[RESOLVE_ADDRESSES];
+    struct netpoll_waiter waiter[RESOLVE_ADDRESSES]; /* of those under way, in order */
     int error;
 };
 
@@ -336,60 +335,39 @@ static int begin_connect(struct endpoint *e, int i)
     return (int)r;
 }
 
-/* Whether attempt i has come to an end: 0 connected, -EINPROGRESS, or why not. */
-static int look_at_connect(struct endpoint *e, int i)
+/* Whether the attempt has come to an end: 0 connected, -EINPROGRESS (*w can be waited for then), or why not. */
+static int look_at_connect(int fd, struct netpoll_waiter *w)
 {
-    int r = netpoll_check(e->fd[i], POLL_WRITE, &e->waiter[i]), error = 0;
+    int r = netpoll_check(fd, POLL_WRITE, w), error = 0;
     socklen_t size = sizeof error;
     if (r == 0)
         return -EINPROGRESS;
     if (r > 0) {
-        SYSCALL6(SYS_getsockopt, e->fd[i], SOL_SOCKET, SO_ERROR, &error, &size, 0);
+        SYSCALL6(SYS_getsockopt, fd, SOL_SOCKET, SO_ERROR, &error, &size, 0);
         r = -error;
     }
     return r;
 }
 
-/* Waits until one of the attempts has something to tell, or `when`. 0, or what the scope says. */
-static int wait_for_any(struct endpoint *e, int begun, int64_t when)
-{
-    struct m *mp = section_enter();
-    struct g *gp = mp->cur;
-    uint64_t ticket = wait_arm_cancellable(gp, WAIT_IO);
-    int r = 0, added = 0;
-    for (; added < begun && r == 0; added += r == 0)
-        if (e->fd[added] >= 0)
-            r = netpoll_add(&e->waiter[added], gp, ticket);
-    bool parks = r == 0;
-    if (!parks && wait_claim(gp, ticket))
-        store_relaxed(&gp->status, G_RUNNING);
-    else
-        r = wait_park_until(mp, gp, parks ? when : TIME_NEVER);
-    mp = m_self();
-    for (int i = 0; i < added; i++)
-        if (e->fd[i] >= 0)
-            netpoll_remove(&e->waiter[i]);
-    section_leave(mp);
-    return r == -EAGAIN || r == WAIT_TIME_UP ? 0 : r;
-}
-
 static int connect_any(struct endpoint *e)
 {
-    int count = e->addresses.count, begun = 0, alive = 0, first_error = 0, won = -1, r = 0;
+    int count = e->addresses.count, begun = 0, first_error = 0, won = -1, r = 0;
     int64_t next = 0;
     for (int i = 0; i < count; i++)
         e->fd[i] = -1;
     while (won < 0) {
+        int alive = 0;
         for (int i = 0; i < begun && won < 0; i++) {
             if (e->fd[i] < 0)
                 continue;
-            r = look_at_connect(e, i);
+            r = look_at_connect(e->fd[i], &e->waiter[alive]);
             if (r == 0) {
                 won = i;
-            } else if (r != -EINPROGRESS) {
+            } else if (r == -EINPROGRESS) {
+                alive++;
+            } else {
                 go_close(e->fd[i]);
                 e->fd[i] = -1;
-                alive--;
                 next = 0;
                 if (i == 0 || first_error == 0)
                     first_error = r;
@@ -402,9 +380,7 @@ static int connect_any(struct endpoint *e)
             r = begin_connect(e, begun);
             if (r == 0)
                 won = begun;
-            else if (r == -EINPROGRESS)
-                alive++;
-            else if (begun == 0 || first_error == 0)
+            else if (r != -EINPROGRESS && (begun == 0 || first_error == 0))
                 first_error = r;
             begun++;
             next = r == -EINPROGRESS ? now + HEAD_START : 0;
@@ -412,8 +388,8 @@ static int connect_any(struct endpoint *e)
         }
         if (alive == 0)
             break;
-        r = wait_for_any(e, begun, begun < count ? next : TIME_NEVER);
-        if (r < 0) {
+        r = netpoll_wait_any(e->waiter, alive, begun < count ? next : TIME_NEVER);
+        if (r < 0 && r != WAIT_TIME_UP) {
             first_error = r;
             break;
         }

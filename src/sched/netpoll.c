@@ -687,6 +687,41 @@ int64_t netpoll_until(const struct netpoll_waiter *w)
     return until ? until : TIME_NEVER;
 }
 
+int netpoll_wait_any(struct netpoll_waiter *w, int n, int64_t when)
+{
+    struct m *mp = section_enter();
+    struct g *gp = mp->cur;
+    int added = 0, r = 0;
+    uint64_t ticket = wait_arm_cancellable(gp, WAIT_IO);
+    for (; added < n && r == 0; added += r == 0) {
+        int64_t until = netpoll_until(&w[added]);
+        if (until < when)
+            when = until;
+        r = netpoll_add(&w[added], gp, ticket);
+    }
+    if (r < 0) {
+        /* If somebody has claimed us meanwhile, we will be woken, too. */
+        if (wait_claim(gp, ticket))
+            store_relaxed(&gp->status, G_RUNNING);
+        else
+            wait_park(mp, gp);
+        if (r == -EAGAIN)
+            r = 0;
+    } else {
+        r = wait_park_until(mp, gp, when);
+        if (r == 0)
+            r = 1;
+    }
+    mp = m_self();
+    for (int i = 0; i < added; i++) {
+        netpoll_remove(&w[i]);
+        if (w[i].result < 0)
+            r = w[i].result;
+    }
+    section_leave(mp);
+    return r;
+}
+
 /* --- for the scheduler --- */
 
 static struct poll_desc *event_desc(const struct os_event *event)

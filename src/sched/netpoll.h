@@ -195,6 +195,13 @@ int netpoll_check(int fd, enum poll_side side, struct netpoll_waiter *w);
 int netpoll_add(struct netpoll_waiter *w, struct g *gp, uint64_t ticket);
 void netpoll_remove(struct netpoll_waiter *w);
 
+/*
+ * All the rest, for who waits for n of them and nothing else, until `when` or the earliest of their deadlines. 1: has been woken · 0:
+ * look again, without having waited · WAIT_TIME_UP · why one of them cannot be waited for, or not any more · what the scope says.
+ * Outside of a section. May park; any thread.
+ */
+int netpoll_wait_any(struct netpoll_waiter *w, int n, int64_t when);
+
 /* The deadline, TIME_NEVER if none. A change of it is an edge (NETPOLL_LOOK). */
 int64_t netpoll_until(const struct netpoll_waiter *w);
 
