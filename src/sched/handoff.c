@@ -154,16 +154,21 @@ struct p *p_detach(struct m *mp)
     return pp;
 }
 
-struct p *p_idle_pop_locked(void)
+struct p *p_idle_take_locked(struct p **at)
 {
-    struct p *pp = sched.idle_ps;
+    struct p *pp = *at;
     if (pp) {
-        sched.idle_ps = pp->link;
+        *at = pp->link;
         pp->idle = false;
         store_relaxed(&sched.idle_p_count, load_relaxed(&sched.idle_p_count) - 1);
         sysmon_kick();
     }
     return pp;
+}
+
+struct p *p_idle_pop_locked(void)
+{
+    return p_idle_take_locked(&sched.idle_ps);
 }
 
 struct p *p_idle_pop_due_locked(void)
@@ -172,13 +177,7 @@ struct p *p_idle_pop_due_locked(void)
     for (struct p **at = first; *at; at = &(*at)->link)
         if (load_relaxed(&(*at)->timers.next) < load_relaxed(&(*first)->timers.next))
             first = at;
-    struct p *pp = *first;
-    if (pp) { /* to the front */
-        *first = pp->link;
-        pp->link = sched.idle_ps;
-        sched.idle_ps = pp;
-    }
-    return p_idle_pop_locked();
+    return p_idle_take_locked(first);
 }
 
 void p_idle_push_locked(struct p *pp)

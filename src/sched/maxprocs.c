@@ -58,8 +58,8 @@ void p_retire(struct p *pp)
         m_start(idle, false, NULL);
 }
 
-/* Under sched.lock: true if pp waited for a thread that cannot be made, and is now the caller's. */
-static bool take_off_stranded_list(struct p *pp)
+/* True if pp waited for a thread that cannot be made, and is now the caller's. */
+static bool take_stranded_locked(struct p *pp)
 {
     struct p *before = load_relaxed(&sched.stranded_ps);
     if (before == pp) {
@@ -74,17 +74,14 @@ static bool take_off_stranded_list(struct p *pp)
 }
 
 /* The same if it was idle. */
-static bool take_off_idle_list(struct p *pp)
+static bool take_idle_locked(struct p *pp)
 {
     if (!pp->idle)
         return false;
     struct p **at = &sched.idle_ps;
     while (*at != pp)
         at = &(*at)->link;
-    *at = pp->link;
-    pp->idle = false;
-    sysmon_kick();
-    store_relaxed(&sched.idle_p_count, load_relaxed(&sched.idle_p_count) - 1);
+    p_idle_take_locked(at);
     return true;
 }
 
@@ -93,7 +90,7 @@ static void see_retired(struct p *pp)
 {
     while (!load_relaxed(&pp->retired)) {
         lock_take(&sched.lock);
-        bool taken = take_off_idle_list(pp) || take_off_stranded_list(pp);
+        bool taken = take_idle_locked(pp) || take_stranded_locked(pp);
         lock_release(&sched.lock);
         if (!taken) {
             lock_take(&pp->lock);

@@ -225,9 +225,10 @@ void woken_in_vain(struct p *by);
 /* Gives pp to mp; takes mp's P from it. Both take p->lock themselves. */
 void p_attach(struct m *mp, struct p *pp);
 struct p *p_detach(struct m *mp);
-/* Idle list; under sched.lock. The second one prefers the P whose timers are due first. */
+/* Idle list; under sched.lock. The first P, if there is one; the one whose timers are due first; the one that *at on the list points to. */
 struct p *p_idle_pop_locked(void);
 struct p *p_idle_pop_due_locked(void);
+struct p *p_idle_take_locked(struct p **at);
 void p_idle_push_locked(struct p *pp);
 /* Takes vp from whoever has it, or fails. vp->lock held; on true others keep off until p_unseize. */
 bool p_seize(struct p *vp);
