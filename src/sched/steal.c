@@ -147,6 +147,41 @@ bool theft_undo(struct m *mp, struct p *owner)
     return true;
 }
 
+/* Fires vp's timers that are due, unless its own M is about to; returns a goroutine that they have made ready, if any. */
+static struct g *steal_timers(struct m *mp, struct p *pp, struct p *vp, int64_t now)
+{
+    if (load_relaxed(&vp->timers.next) > now || p_in_section(vp) || !lock_try(&vp->lock))
+        return NULL;
+    if (p_seize(vp)) {
+        mp->fired += timer_run_due(mp, vp, now);
+        p_unseize(vp);
+    }
+    lock_release(&vp->lock);
+    struct g *gp = runq_pop_next(pp);
+    return gp ? gp : runq_pop(pp);
+}
+
+/* The last one of half of vp's ring, which is pp's now. */
+static struct g *steal_ring(struct p *pp, struct p *vp, int64_t now)
+{
+    struct g *gp = NULL;
+    if (runq_length(vp) == 0 || now < load_relaxed(&vp->shy_until) || !lock_try(&vp->lock))
+        return NULL;
+    if (p_seize(vp)) {
+        gp = steal_half(pp, vp);
+        p_unseize(vp);
+    } else {
+        /* It is in sections all the time: it switches fast, or faults, or has no processor. */
+        store_relaxed(&vp->shy_until, now + SHY_UNSEIZED);
+    }
+    lock_release(&vp->lock);
+    if (gp) {
+        bump_owner(&pp->steals, 1);
+        theft_begin(pp, vp);
+    }
+    return gp;
+}
+
 /* vp's runnext, if vp does not look like running it soon. */
 static struct g *steal_next(struct p *vp)
 {
@@ -194,34 +229,9 @@ struct g *steal(struct m *mp, struct p *pp)
             struct p *vp = load_acquire(&sched.ps[(start + i) % count]);
             if (vp == pp)
                 continue;
-            struct g *gp = NULL;
-            if (last && load_relaxed(&vp->timers.next) != TIME_NEVER &&
-                load_relaxed(&vp->timers.next) <= now && !p_in_section(vp) && lock_try(&vp->lock)) {
-                if (p_seize(vp)) {
-                    mp->fired += timer_run_due(mp, vp, now);
-                    p_unseize(vp);
-                }
-                lock_release(&vp->lock);
-                gp = runq_pop_next(pp);
-                if (!gp)
-                    gp = runq_pop(pp);
-                if (gp)
-                    return gp;
-            }
-            if (runq_length(vp) > 0 && now >= load_relaxed(&vp->shy_until) && lock_try(&vp->lock)) {
-                if (p_seize(vp)) {
-                    gp = steal_half(pp, vp);
-                    p_unseize(vp);
-                } else {
-                    /* It is in sections all the time: it switches fast, or faults, or has no processor. */
-                    store_relaxed(&vp->shy_until, now + SHY_UNSEIZED);
-                }
-                lock_release(&vp->lock);
-                if (gp) {
-                    bump_owner(&pp->steals, 1);
-                    theft_begin(pp, vp);
-                }
-            }
+            struct g *gp = last ? steal_timers(mp, pp, vp, now) : NULL;
+            if (!gp)
+                gp = steal_ring(pp, vp, now);
             if (!gp && last && load_relaxed(&vp->runnext))
                 gp = steal_next(vp);
             if (gp)
