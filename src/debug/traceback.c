@@ -39,14 +39,14 @@
 
 /* --- the list --- */
 
-bool listing_open(struct listing *l)
+static bool listing_open(struct listing *l)
 {
     memset(l, 0, sizeof *l);
     l->last = &l->groups;
     return arena_open(&l->arena, ARENA) || arena_open(&l->arena, ARENA >> 6);
 }
 
-void listing_close(struct listing *l)
+static void listing_close(struct listing *l)
 {
     arena_close(&l->arena);
 }
@@ -181,7 +181,8 @@ READS_OTHERS static noinline void list_one(struct g *gp, void *arg)
     add_id(g, gp->id, gp->creator, since > 0 ? since : 0);
 }
 
-void listing_take(struct listing *l)
+/* All goroutines but leave_out; the world is stopped, or as good as. On a system stack. */
+static void listing_take(struct listing *l)
 {
     g_for_each(list_one, l);
 }

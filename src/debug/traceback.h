@@ -57,12 +57,6 @@ static inline uint64_t mix_text(uint64_t hash, const char *text)
     return hash;
 }
 
-/* Memory for a list. */
-bool listing_open(struct listing *l);
-/* All goroutines but leave_out; the world is stopped, or as good as. On a system stack. */
-void listing_take(struct listing *l);
-void listing_close(struct listing *l);
-
 /* Finds all symbols, folds what looks the same with them, and orders the groups by their first number. */
 void listing_finish(struct listing *l, struct symbols *s);
 

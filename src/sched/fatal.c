@@ -7,6 +7,7 @@ void (*quit_handler)(int);
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -117,16 +118,11 @@ static _Noreturn void end_by(bool frames, const char *format, va_list args)
     die();
 }
 
-_Noreturn void fatal_v(const char *format, va_list args)
-{
-    end_by(true, format, args);
-}
-
 _Noreturn void fatal(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    fatal_v(format, args);
+    end_by(true, format, args);
 }
 
 _Noreturn void fatal_without_frames(const char *format, ...)
@@ -140,7 +136,7 @@ GO_EXPORT _Noreturn void go_fatal(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    fatal_v(format, args);
+    end_by(true, format, args);
 }
 
 _Noreturn void fatal_quit(void)

@@ -3,8 +3,6 @@
 // status 2 (or SIGABRT, with GOTRACEBACK=crash).
 #pragma once
 
-#include <stdarg.h>
-
 #include "base/compiler.h"
 
 struct g;
@@ -12,7 +10,6 @@ struct g;
 /* Prints "fatal error: …" and the traceback. May be called anywhere but with sched.lock held;
  * with a p.lock held the report waits for that P in vain, and does without it. */
 cold _Noreturn void fatal(const char *format, ...) __attribute__((format(printf, 1, 2)));
-cold _Noreturn void fatal_v(const char *format, va_list args);
 
 /* The same without a traceback: the frames here, or main's, cannot be walked. */
 cold _Noreturn void fatal_without_frames(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -135,7 +135,8 @@ noinline void scope_wake_closers(struct m *mp, struct go_scope *s)
     scope_ready(mp, list);
 }
 
-void scope_count_out(struct m *mp, struct go_scope *s)
+/* A goroutine has ended inside s, or has left it. */
+static void scope_count_out(struct m *mp, struct go_scope *s)
 {
     /* The leaver: count down, then look for closers. The closer: announce itself, then look at the count. All of it is
      * sequentially consistent, so one sees the other. */

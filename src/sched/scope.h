@@ -53,8 +53,6 @@ int scope_cause_armed(struct g *gp);
 /* A goroutine is about to be launched inside s, or the caller to enter it. In a section; gp->scope is where it is now. `what`: the
  * caller, for the message. */
 void scope_count_in(struct g *gp, struct go_scope *s, const char *what);
-/* And has ended, or has left. */
-void scope_count_out(struct m *mp, struct go_scope *s);
 
 /* Somebody waits in close, perhaps for s or for one above it, and may go on now. scopes.lock not held. In a section. */
 void scope_wake_closers(struct m *mp, struct go_scope *s);

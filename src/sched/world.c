@@ -59,7 +59,7 @@ bool world_stop(struct m *mp, int64_t patience)
     return all;
 }
 
-void world_start(void)
+static void world_start(void)
 {
     uint32_t count = load_acquire(&sched.p_count);
     for (uint32_t i = 0; i < count; i++) {

@@ -12,9 +12,8 @@ void world_release(void);
 
 /* Seizes every P but mp's own, which is safe as long as mp stays in its section; mp may have none. Tries for `patience`
  * nanoseconds; false when some M did not leave its section in that time: then some goroutines may still be
- * switched. Between world_try and world_release. */
+ * switched. After world_try. For a process that dies: nothing starts the world again. */
 bool world_stop(struct m *mp, int64_t patience);
-void world_start(void);
 
 /* All of it for an ordinary function: stops the world, calls fn(mp, arg) on a system stack, and starts it again. Outside
  * of a section, with any stack; does not park. Waits for as long as some M is in a section. */
