@@ -14,6 +14,7 @@
 #include "sched/sched.h"
 
 _Atomic bool debug_pending;
+void (*quit_handler)(int);
 
 static void on_quit(int signo)
 {

@@ -31,7 +31,7 @@
 #include <sys/eventfd.h>
 
 #include "io/io.h"
-#include "sched/fatal.h"
+#include "sched/debug_hooks.h"
 #include "sched/sched.h"
 #include "sched/section.h"
 

@@ -27,6 +27,9 @@ extern _Atomic bool debug_pending;
 /* At the first call into the library, when all else is ready. */
 void debug_start(void);
 
+/* The handler of SIGQUIT that debug_start has installed, NULL if it has not. */
+extern void (*quit_handler)(int);
+
 /* In the handler of a fault; `mask` is the signal mask of the interrupted code (a ucontext's). Does not return if that code was a walk
  * along a stack that somebody has written over. */
 void debug_fault(const void *mask);

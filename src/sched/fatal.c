@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "sched/fatal.h"
 
-void (*quit_handler)(int);
-
 #include <goroutine/go.h>
 
 #include <pthread.h>

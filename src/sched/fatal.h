@@ -37,9 +37,6 @@ void fatal_wait(void);
  * of that, with another status. For some seconds only: the thread may hold a lock that the report wants. */
 void fatal_wait_in_handler(void);
 
-/* The handler of SIGQUIT that the library installs by itself, NULL if it has not. */
-extern void (*quit_handler)(int);
-
 /* The child of a fork called the library. */
 _Noreturn void fatal_forked(void);
 
