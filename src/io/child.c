@@ -34,7 +34,7 @@ extern char **environ;
 
 struct start {
     const char *const *argv;
-    const go_run_options *options;
+    const go_run_options *options; /* not NULL */
     int child_end[3], own_end[3]; /* of pipes, or -1 */
     pid_t pid;
     int error;
@@ -78,16 +78,14 @@ static void spawn(void *arg)
     posix_spawn_file_actions_t actions;
     int r = posix_spawn_file_actions_init(&actions);
     if (r == 0) {
-        if (o) {
-            r = redirect(&actions, 0, s->child_end[0], o->in);
-            if (r == 0)
-                r = redirect(&actions, 1, s->child_end[1], o->out);
-            if (r == 0)
-                r = redirect(&actions, 2, s->child_end[2], o->err);
-            if (r == 0 && o->directory)
-                r = posix_spawn_file_actions_addchdir_np(&actions, o->directory);
-        }
-        char *const *environment = o && o->environment ? (char *const *)o->environment : environ;
+        r = redirect(&actions, 0, s->child_end[0], o->in);
+        if (r == 0)
+            r = redirect(&actions, 1, s->child_end[1], o->out);
+        if (r == 0)
+            r = redirect(&actions, 2, s->child_end[2], o->err);
+        if (r == 0 && o->directory)
+            r = posix_spawn_file_actions_addchdir_np(&actions, o->directory);
+        char *const *environment = o->environment ? (char *const *)o->environment : environ;
         if (r == 0)
             r = posix_spawnp(&s->pid, s->argv[0], &actions, NULL, (char *const *)s->argv, environment);
         posix_spawn_file_actions_destroy(&actions);
@@ -97,16 +95,16 @@ static void spawn(void *arg)
 
 GO_EXPORT pid_t go_start(const char *const argv[], const go_run_options *options)
 {
-    struct start s = { .argv = argv, .options = options, .child_end = { -1, -1, -1 }, .own_end = { -1, -1, -1 } };
+    static const go_run_options none;
+    const go_run_options *o = options ? options : &none;
+    int *const ends[3] = { o->in_pipe, o->out_pipe, o->err_pipe };
+    struct start s = { .argv = argv, .options = o, .child_end = { -1, -1, -1 }, .own_end = { -1, -1, -1 } };
     io_enter();
     if (!argv || !argv[0])
         return -EINVAL;
-    if (options) {
-        int *const ends[3] = { options->in_pipe, options->out_pipe, options->err_pipe };
-        for (int i = 0; i < 3 && s.error == 0; i++)
-            if (ends[i])
-                s.error = make_pipe(&s, i, i == 0);
-    }
+    for (int i = 0; i < 3 && s.error == 0; i++)
+        if (ends[i])
+            s.error = make_pipe(&s, i, i == 0);
     if (s.error == 0) {
         go_block_enter();
         system_stack_call(spawn, &s);
@@ -120,14 +118,11 @@ GO_EXPORT pid_t go_start(const char *const argv[], const go_run_options *options
     }
     if (s.error < 0)
         return s.error;
-    if (options) {
-        int *const ends[3] = { options->in_pipe, options->out_pipe, options->err_pipe };
-        for (int i = 0; i < 3; i++)
-            if (ends[i]) {
-                netpoll_fresh(s.own_end[i], KIND_PIPE);
-                *ends[i] = s.own_end[i];
-            }
-    }
+    for (int i = 0; i < 3; i++)
+        if (ends[i]) {
+            netpoll_fresh(s.own_end[i], KIND_PIPE);
+            *ends[i] = s.own_end[i];
+        }
     return s.pid;
 }
 
