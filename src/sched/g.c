@@ -170,7 +170,7 @@ void *args_get(struct m *mp, size_t size)
     if (!record)
         fatal("out of memory: no room for %zu bytes of arguments", size);
     if (__lsan_ignore_object)
-        __lsan_ignore_object(record);
+        system_stack_call(__lsan_ignore_object, record);
     return record;
 }
 
