@@ -15,6 +15,9 @@
 #define cas_acq_rel(p, expected, v)                                                                \
     atomic_compare_exchange_strong_explicit(p, expected, v, memory_order_acq_rel,                  \
                                             memory_order_acquire)
+#define cas_acquire(p, expected, v)                                                                \
+    atomic_compare_exchange_strong_explicit(p, expected, v, memory_order_acquire,                  \
+                                            memory_order_relaxed)
 #define full_fence() atomic_thread_fence(memory_order_seq_cst)
 
 /* A counter that one thread writes and others read: no read-modify-write is needed. */

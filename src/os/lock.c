@@ -12,9 +12,7 @@ void lock_slow(struct lock *l)
 {
     for (int i = 0; i < SPINS; i++) {
         uint32_t free = 0;
-        if (load_relaxed(&l->state) == 0 &&
-            atomic_compare_exchange_strong_explicit(&l->state, &free, 1, memory_order_acquire,
-                                                    memory_order_relaxed))
+        if (load_relaxed(&l->state) == 0 && cas_acquire(&l->state, &free, 1))
             return;
         arch_pause();
     }
@@ -31,8 +29,7 @@ bool lock_take_for_report(struct lock *l, int64_t until)
 {
     for (int i = 1;; i++) {
         uint32_t free = 0;
-        if (atomic_compare_exchange_strong_explicit(&l->state, &free, 1, memory_order_acquire,
-                                                    memory_order_relaxed))
+        if (cas_acquire(&l->state, &free, 1))
             return true;
         if (i % 64 == 0) {
             if (os_now() >= until)

@@ -40,8 +40,7 @@ static inline void lock_note_released(struct lock *l)
 static inline bool lock_try(struct lock *l)
 {
     uint32_t free = 0;
-    if (!atomic_compare_exchange_strong_explicit(&l->state, &free, 1, memory_order_acquire,
-                                                 memory_order_relaxed))
+    if (!cas_acquire(&l->state, &free, 1))
         return false;
     lock_note_taken(l);
     return true;
@@ -50,8 +49,7 @@ static inline bool lock_try(struct lock *l)
 static inline void lock_take(struct lock *l)
 {
     uint32_t free = 0;
-    if (unlikely(!atomic_compare_exchange_strong_explicit(
-            &l->state, &free, 1, memory_order_acquire, memory_order_relaxed)))
+    if (unlikely(!cas_acquire(&l->state, &free, 1)))
         lock_slow(l);
     lock_note_taken(l);
 }

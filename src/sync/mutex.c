@@ -56,8 +56,7 @@ static bool worth_spinning(int rounds)
 static inline bool change(go_mutex *m, uint32_t *old, uint32_t new)
 {
     /* Acquire: it may take the lock; pairs with the release of the unlock. */
-    return atomic_compare_exchange_strong_explicit(atomic_u32(&m->state), old, new, memory_order_acquire,
-                                                   memory_order_relaxed);
+    return cas_acquire(atomic_u32(&m->state), old, new);
 }
 
 noinline void mutex_lock_slow(go_mutex *m, enum wait_reason reason)

@@ -20,9 +20,7 @@ static always_inline void mutex_lock(go_mutex *m, enum wait_reason reason)
 {
     uint32_t unlocked = 0;
     /* Acquire: pairs with the release of the unlock. */
-    if (unlikely(!atomic_compare_exchange_strong_explicit(atomic_u32(&m->state), &unlocked, MUTEX_LOCKED,
-                                                          memory_order_acquire,
-                                                          memory_order_relaxed)))
+    if (unlikely(!cas_acquire(atomic_u32(&m->state), &unlocked, MUTEX_LOCKED)))
         mutex_lock_slow(m, reason);
 }
 
@@ -31,6 +29,5 @@ static always_inline bool mutex_trylock(go_mutex *m)
     /* A mutex in starvation mode, or one that is being handed over, is not free. */
     uint32_t old = load_relaxed(atomic_u32(&m->state));
     return (old & (MUTEX_LOCKED | MUTEX_STARVING)) == 0 &&
-           atomic_compare_exchange_strong_explicit(atomic_u32(&m->state), &old, old | MUTEX_LOCKED,
-                                                   memory_order_acquire, memory_order_relaxed);
+           cas_acquire(atomic_u32(&m->state), &old, old | MUTEX_LOCKED);
 }

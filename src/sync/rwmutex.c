@@ -88,8 +88,7 @@ GO_EXPORT bool go_rwmutex_trylock(go_rwmutex *rw)
     if (!mutex_trylock(&rw->writers))
         return false;
     int32_t none = 0;
-    if (atomic_compare_exchange_strong_explicit(atomic_i32(&rw->readers), &none, -WRITER,
-                                                memory_order_acquire, memory_order_relaxed)) {
+    if (cas_acquire(atomic_i32(&rw->readers), &none, -WRITER)) {
         store_relaxed(atomic_i32(&rw->departing), HELD);
         return true;
     }
