@@ -343,6 +343,25 @@ static bool scavenge(void)
     return result != SCAVENGED_ALL;
 }
 
+/* At all Ps, and at what nobody sees to. True if it had to act. */
+static bool look_around(int64_t now)
+{
+    bool acted = false;
+    uint32_t count = load_acquire(&sched.p_count);
+    for (uint32_t i = 0; i < count; i++)
+        acted |= look_at(load_acquire(&sched.ps[i]), now);
+    /* Backstop for the work and the timers of Ps that nobody runs. */
+    bool due = global_stuck();
+    for (uint32_t i = 0; i < count && !due; i++)
+        due = timer_missed(load_relaxed(&load_acquire(&sched.ps[i])->timers.next), now);
+    if (due && load_relaxed(&sched.idle_p_count) > 0)
+        acted |= wake_spinning(NULL);
+    if (netpoll_wanted() && !load_relaxed(&sched.poller) && now - load_relaxed(&netpoll_when) >= POLL_EVERY)
+        acted |= wake_spinning(NULL) || netpoll_now(NULL) > 0;
+    retry_stranded(now);
+    return acted;
+}
+
 static void *sysmon(void *arg)
 {
     (void)arg;
@@ -365,20 +384,7 @@ static void *sysmon(void *arg)
 
         int64_t now = os_now();
         store_relaxed(&sched.coarse_now, now);
-        bool acted = false;
-        uint32_t count = load_acquire(&sched.p_count);
-        for (uint32_t i = 0; i < count; i++)
-            acted |= look_at(load_acquire(&sched.ps[i]), now);
-        /* Backstop for the work and the timers of Ps that nobody runs. */
-        bool due = global_stuck();
-        for (uint32_t i = 0; i < count && !due; i++)
-            due = timer_missed(load_relaxed(&load_acquire(&sched.ps[i])->timers.next), now);
-        if (due && load_relaxed(&sched.idle_p_count) > 0)
-            acted |= wake_spinning(NULL);
-        if (netpoll_wanted() && !load_relaxed(&sched.poller) &&
-            now - load_relaxed(&netpoll_when) >= POLL_EVERY)
-            acted |= wake_spinning(NULL) || netpoll_now(NULL) > 0;
-        retry_stranded(now);
+        bool acted = look_around(now);
         if (unlikely(load_acquire(&debug_pending))) /* pairs with the release of whoever set it */
             debug_work();
         if (now - scavenged >= SCAVENGE_EVERY) {
