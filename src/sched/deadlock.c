@@ -35,7 +35,7 @@ static bool timers_pending(void)
     return false;
 }
 
-static bool all_asleep(void)
+static bool all_asleep_locked(void)
 {
     return sched.idle_m_count == sched.m_count &&
            load_relaxed(&sched.idle_p_count) == load_relaxed(&sched.procs) && sched.foreign == 0 &&
@@ -43,7 +43,7 @@ static bool all_asleep(void)
            !load_relaxed(&sched.stranded_ps) && !sched.retrying && !timers_pending();
 }
 
-static cold void report(void)
+static cold void report_locked(void)
 {
     bool main_ended = sched.main_ended;
     lock_release(&sched.lock);
@@ -60,10 +60,10 @@ static bool strangers(void)
 
 void deadlock_check_locked(void)
 {
-    if (!all_asleep())
+    if (!all_asleep_locked())
         return;
     if (!strangers())
-        report();
+        report_locked();
     sched.deadlock_since = os_now();
     sysmon_kick();
 }
@@ -72,9 +72,9 @@ bool deadlock_suspected_locked(int64_t now)
 {
     if (sched.deadlock_since == 0)
         return false;
-    if (!all_asleep())
+    if (!all_asleep_locked())
         sched.deadlock_since = 0;
     else if (now - sched.deadlock_since >= STRANGERS_WAIT || !strangers())
-        report();
+        report_locked();
     return sched.deadlock_since != 0;
 }

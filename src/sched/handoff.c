@@ -254,7 +254,7 @@ static void start_new(void *arg)
 }
 
 /* Under sched.lock, which it releases if it is true: an idle M, if there is one, gets pp. */
-static bool m_start_idle(struct p *pp, bool spinning, struct p *woken_by)
+static bool m_start_idle_locked(struct p *pp, bool spinning, struct p *woken_by)
 {
     struct m *mp = sched.idle_ms;
     if (!mp)
@@ -276,7 +276,7 @@ static bool m_start_idle(struct p *pp, bool spinning, struct p *woken_by)
 bool m_start(struct p *pp, bool spinning, struct p *woken_by)
 {
     lock_take(&sched.lock);
-    if (m_start_idle(pp, spinning, woken_by))
+    if (m_start_idle_locked(pp, spinning, woken_by))
         return true;
     lock_release(&sched.lock);
     struct start start = { .p = pp, .spinning = spinning, .woken_by = woken_by };
@@ -291,7 +291,7 @@ bool m_start(struct p *pp, bool spinning, struct p *woken_by)
         due = load_relaxed(&load_acquire(&sched.ps[i])->timers.next) <= now;
     lock_take(&sched.lock);
     /* An M that has fallen asleep meanwhile did not see this P as idle, and perhaps does not poll for that reason. */
-    if (m_start_idle(pp, spinning, woken_by))
+    if (m_start_idle_locked(pp, spinning, woken_by))
         return true;
     if (spinning)
         atomic_fetch_sub_explicit(&sched.spinning, 1, memory_order_relaxed);

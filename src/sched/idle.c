@@ -130,7 +130,7 @@ int64_t wake_time(struct m *mp, int64_t now)
 }
 
 /* Awake again: takes what there is for mp. Under sched.lock, which it releases. */
-static void m_awake(struct m *mp)
+static void m_awake_locked(struct m *mp)
 {
     if (mp->idle) { /* time is up, or there are events, and nobody has taken us off the list */
         m_unlist_idle_locked(mp);
@@ -153,7 +153,7 @@ static noinline void m_sleep_polling(struct m *mp)
     netpoll_sleep(&batch, mp->sleeps_until ? mp->sleeps_until : TIME_NEVER);
     lock_take(&sched.lock);
     store_relaxed(&sched.poller, NULL);
-    m_awake(mp);
+    m_awake_locked(mp);
     netpoll_deliver(mp, &batch);
 }
 
@@ -187,7 +187,7 @@ void m_sleep(struct m *mp, int64_t when)
                 break;
         lock_take(&sched.lock);
     }
-    m_awake(mp);
+    m_awake_locked(mp);
 }
 
 void go_idle(struct m *mp)

@@ -118,14 +118,17 @@ static always_inline struct g *runq_pop_unbegun(struct p *pp)
     return gp;
 }
 
-/* That, or the oldest. */
-static always_inline struct g *runq_pop_local(struct p *pp)
+/* What runs next here: runnext, or that, or the oldest. */
+static always_inline struct g *runq_take(struct p *pp)
 {
-    struct g *gp = runq_pop_unbegun(pp);
+    struct g *gp = runq_pop_next(pp);
+    if (!gp)
+        gp = runq_pop_unbegun(pp);
     return gp ? gp : runq_pop(pp);
 }
 
-/* As runq_pop_local, and gp goes to the end, for which the pop has made room; NULL, with nothing done, if the ring is empty. */
+/* As runq_take where there is no runnext, and gp goes to the end, where there is room then; NULL, with nothing done, if the ring is
+ * empty. */
 static always_inline struct g *runq_take_turns(struct p *pp, struct g *gp)
 {
     uint32_t head = load_relaxed(&pp->head), tail = load_relaxed(&pp->tail);

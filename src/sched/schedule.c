@@ -301,8 +301,8 @@ static struct g *find_runnable(struct m *mp)
             poll_now_and_then(mp);
             gp = fair_pick(pp);
         }
-        if (!gp && !options.steal_always && !(gp = runq_pop_next(pp)))
-            gp = runq_pop_local(pp);
+        if (!gp && !options.steal_always)
+            gp = runq_take(pp);
         if (!gp && pp->theft_by)
             theft_judge(pp);
         if (!gp && (gp = global_take(pp, RUNQ_SIZE / 2)) && mp->woken_by)
@@ -321,8 +321,8 @@ static struct g *find_runnable(struct m *mp)
                 continue;
             }
         }
-        if (!gp && options.steal_always && !(gp = runq_pop_next(pp)))
-            gp = runq_pop_local(pp);
+        if (!gp && options.steal_always)
+            gp = runq_take(pp);
         if (gp) {
             if (mp->spinning)
                 spinning_end(mp, true);
@@ -335,16 +335,16 @@ static struct g *find_runnable(struct m *mp)
 }
 
 /* gp runs on another M only: that one gets our P. */
-static void hand_to_locked(struct m *mp, struct g *gp)
+static void hand_to_its_m(struct m *mp, struct g *gp)
 {
     struct m *owner = gp->run.locked_m;
     struct p *pp = p_detach(mp);
     m_wake(owner, pp);
 }
 
-/* mp runs one goroutine only, which has parked: others may have the P until hand_to_locked gives us one,
+/* mp runs one goroutine only, which has parked: others may have the P until hand_to_its_m gives us one,
  * and with it the goroutine. */
-static void wait_for_locked(struct m *mp)
+static void wait_for_its_g(struct m *mp)
 {
     if (mp->p)
         p_hand_off(p_detach(mp));
@@ -377,13 +377,13 @@ void schedule(struct m *mp)
         if (unlikely(mp->locked_g)) {
             if (gp)
                 runq_put_back(mp->p, gp);
-            wait_for_locked(mp);
+            wait_for_its_g(mp);
             gp = mp->locked_g;
         }
         if (!gp)
             gp = find_runnable(mp);
         if (unlikely(load_relaxed(&gp->flags) & G_LOCKED) && gp->run.locked_m != mp) {
-            hand_to_locked(mp, gp);
+            hand_to_its_m(mp, gp);
             continue;
         }
         run(mp, gp);

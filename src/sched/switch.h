@@ -32,10 +32,7 @@ static always_inline bool pick_by_g0(struct p *pp)
 /* The next goroutine for this P if it is easy to find; otherwise NULL, and g0 looks. */
 static always_inline struct g *pick_next(struct p *pp)
 {
-    if (pick_by_g0(pp))
-        return NULL;
-    struct g *gp = runq_pop_next(pp);
-    return gp ? gp : runq_pop_local(pp);
+    return pick_by_g0(pp) ? NULL : runq_take(pp);
 }
 
 /*
