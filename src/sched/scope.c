@@ -39,6 +39,7 @@
 // ending before its own is read. So such a launch takes the tree's lock, and waits for the end of the walk; few programs do it. A launch
 // into the launcher's own scope needs no lock, for a scope that was read as 0 has nobody inside to launch. Nor does one into a child
 // of that scope, for scopes are read before their children: if the launcher was seen to have gone, what it launched is seen in the child.
+// (Unless it has entered scopes: then it is counted in other places, too, which may be read later than the child.)
 #include "sched/scope.h"
 
 #include "sched/fatal.h"
@@ -62,7 +63,7 @@ int scope_cause_armed(struct g *gp)
 void scope_count_in(struct g *gp, struct go_scope *s, const char *what)
 {
     struct go_scope *own = gp->scope;
-    bool across = own && own != s && own != load_relaxed(&s->parent);
+    bool across = own && own != s && (gp->run.entered || own != load_relaxed(&s->parent));
     if (unlikely(across))
         lock_take(&scopes.lock);
     bool open = load_relaxed(&s->open);

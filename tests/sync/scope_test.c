@@ -932,52 +932,132 @@ struct closer {
     int known;
 };
 
+/* A scope with n below it, the oldest of which a walk reads last. */
+static go_scope *open_with(go_scope **below, int n)
+{
+    go_scope *s = go_scope_open();
+    go_scope_enter(s);
+    for (int i = 0; i < n; i++)
+        below[i] = go_scope_open();
+    go_scope_leave(s);
+    return s;
+}
+
+/* Nobody must be left inside. */
+static void close_all(go_scope *s, int *ended, go_scope **below, int n)
+{
+    CHECK_EQ(go_scope_close(s), 0);
+    CHECK_EQ(get(ended), 1);
+    spin_until(ended, 1);
+    for (int i = 0; i < n; i++)
+        go_scope_close(below[i]);
+}
+
+static go_time begin_beside(struct closer *c)
+{
+    stay_on(&c->all, 1);
+    go_count();
+    add(&c->known, 1);
+    return go_now() + 200 * GO_MILLISECOND;
+}
+
 static void *closes_beside(void *arg)
 {
     enum { BELOW = 100 };
     go_scope *below[BELOW];
     struct closer *c = arg;
-    stay_on(&c->all, 1);
-    go_count();
-    add(&c->known, 1);
-    go_time until = go_now() + 200 * GO_MILLISECOND;
+    go_time until = begin_beside(c);
     for (int i = 0; i < 300 && go_now() < until; i++) {
         struct relay r = { 0 };
-        go_scope *s = go_scope_open();
-        go_scope_enter(s);
-        for (int k = 0; k < BELOW; k++)
-            below[k] = go_scope_open();
-        go_scope_leave(s);
+        go_scope *s = open_with(below, BELOW);
         r.last = below[0], r.first = below[BELOW - 1];
         go_scope_go(s, runs_on, &r, 50);
         spin_until(&r.begun, 10);
-        CHECK_EQ(go_scope_close(s), 0);
-        CHECK_EQ(get(&r.ended), 1);
-        spin_until(&r.ended, 1);
-        for (int k = 0; k < BELOW; k++)
-            go_scope_close(below[k]);
+        close_all(s, &r.ended, below, BELOW);
     }
     go_waitgroup_done(&c->done);
     return NULL;
 }
 
-CHILD(closed_by_a_thread)
+struct climber {
+    go_scope *above, *s;
+    int begun, go_on, ended;
+};
+
+static void ends_late(int *ended)
+{
+    go_sleep(GO_MILLISECOND);
+    add(ended, 1);
+}
+
+/* Counts where it was launched, below s, though it is above s by now, of which s is a child. */
+static void launches_from_above(struct climber *r, int delay)
+{
+    go_scope_enter(r->above);
+    add(&r->begun, 1);
+    spin_until(&r->go_on, 1);
+    for (volatile int i = 0; i < delay; i++)
+        ;
+    go_scope_go(r->s, ends_late, &r->ended);
+    go_scope_leave(r->above);
+}
+
+static void *closes_below(void *arg)
+{
+    enum { BELOW = 2000 };
+    static go_scope *below[BELOW];
+    struct closer *c = arg;
+    go_time until = begin_beside(c);
+    go_scope *above = go_scope_open();
+    go_scope_enter(above);
+    for (int i = 0; i < 1000 && go_now() < until; i++) {
+        struct climber r = { .above = above };
+        r.s = open_with(below, BELOW);
+        go_scope_go(below[0], launches_from_above, &r, i % 50 * 100);
+        spin_until(&r.begun, 1);
+        add(&r.go_on, 1);
+        close_all(r.s, &r.ended, below, BELOW);
+    }
+    go_scope_leave(above);
+    go_scope_close(above);
+    go_waitgroup_done(&c->done);
+    return NULL;
+}
+
+static void closed_by(void *(*closes)(void *))
 {
     struct closer c = { 0 };
     pthread_t thread;
     sched_getaffinity(0, sizeof c.all, &c.all);
     stay_on(&c.all, 0);
     go_waitgroup_add(&c.done, 1);
-    REQUIRE(pthread_create(&thread, NULL, closes_beside, &c) == 0);
+    REQUIRE(pthread_create(&thread, NULL, closes, &c) == 0);
     until(&c.known, 1);
     go_waitgroup_wait(&c.done);
     pthread_join(thread, NULL);
+}
+
+CHILD(closed_by_a_thread)
+{
+    closed_by(closes_beside);
 }
 
 /* With one P, as nobody is woken then, they go on the fastest. */
 TEST(launched_beside_during_the_close)
 {
     struct test_result r = test_run_child("closed_by_a_thread", "GOMAXPROCS=1", NULL);
+    CHECK_EQ(r.status, 0);
+    CHECK_STR(r.output, "");
+}
+
+CHILD(closed_below_by_a_thread)
+{
+    closed_by(closes_below);
+}
+
+TEST(launched_from_above_during_the_close)
+{
+    struct test_result r = test_run_child("closed_below_by_a_thread", "GOMAXPROCS=1", NULL);
     CHECK_EQ(r.status, 0);
     CHECK_STR(r.output, "");
 }
