@@ -325,9 +325,8 @@ void p_hand_off(struct p *pp)
         m_start(pp, false, NULL);
         return;
     }
-    /* Nobody looks for work, and either all other Ps are busy or nobody polls: somebody should. */
-    bool unpolled = netpoll_wanted() && !load_relaxed(&sched.poller);
-    if (load_relaxed(&sched.spinning) == 0 && (unpolled || load_relaxed(&sched.idle_p_count) == 0)) {
+    /* Nobody looks for work, and all other Ps are busy: somebody should. */
+    if (load_relaxed(&sched.spinning) == 0 && load_relaxed(&sched.idle_p_count) == 0) {
         uint32_t none = 0;
         if (cas_acq_rel(&sched.spinning, &none, 1)) {
             lock_release(&sched.lock);
@@ -338,4 +337,7 @@ void p_hand_off(struct p *pp)
     p_idle_push_locked(pp);
     deadlock_check_locked(); /* it was not true while we had the P */
     lock_release(&sched.lock);
+    full_fence(); /* the idle P before netpoll_waits; see_that_one_polls looks the other way round */
+    if (netpoll_wanted() && !load_relaxed(&sched.poller))
+        wake_spinning(NULL);
 }

@@ -356,7 +356,9 @@ static bool look_around(int64_t now)
         due = timer_missed(load_relaxed(&load_acquire(&sched.ps[i])->timers.next), now);
     if (due && load_relaxed(&sched.idle_p_count) > 0)
         acted |= wake_spinning(NULL);
-    if (netpoll_wanted() && !load_relaxed(&sched.poller) && now - load_relaxed(&netpoll_when) >= POLL_EVERY)
+    /* Who comes from the poller runs what he has found there first, and leaves nobody behind. */
+    int64_t unpolled = load_relaxed(&sched.idle_p_count) > 0 ? PERIOD_SOME_IDLE : POLL_EVERY;
+    if (netpoll_wanted() && !load_relaxed(&sched.poller) && now - load_relaxed(&netpoll_when) >= unpolled)
         acted |= wake_spinning(NULL) || netpoll_now(NULL) > 0;
     retry_stranded(now);
     return acted;
