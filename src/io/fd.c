@@ -60,8 +60,9 @@ enum poll_kind io_kind(int fd)
 
 noinline enum poll_kind io_classify(int fd, struct poll_desc *d)
 {
+    uint32_t generation = load_relaxed(&d->generation);
     enum poll_kind kind = io_kind(fd);
-    store_relaxed(&d->kind, (uint8_t)kind);
+    netpoll_set_kind(d, generation, kind);
     return kind;
 }
 
@@ -69,12 +70,13 @@ void io_classify_device(int fd, struct poll_desc *d)
 {
     struct stat st;
     enum poll_kind kind = KIND_DEVICE;
+    uint32_t generation = load_relaxed(&d->generation);
     if (SYSCALL2(SYS_fstat, fd, &st) == 0)
         kind = is_file(&st)           ? KIND_FILE
                : S_ISCHR(st.st_mode)  ? KIND_TERMINAL
                : S_ISSOCK(st.st_mode) ? KIND_SOCKET
                                       : KIND_DEVICE;
-    store_relaxed(&d->kind, kind);
+    netpoll_set_kind(d, generation, kind);
 }
 
 GO_EXPORT int go_close(int fd)
@@ -94,8 +96,7 @@ GO_EXPORT int go_close(int fd)
 GO_EXPORT int go_fd_deadline(int fd, go_time read_by, go_time write_by)
 {
     io_enter();
-    long r = SYSCALL2(SYS_fcntl, fd, F_GETFD);
-    return r < 0 ? (int)r : netpoll_set_until(fd, read_by, write_by);
+    return netpoll_set_until(fd, read_by, write_by);
 }
 
 /* --- readiness alone --- */

@@ -68,8 +68,9 @@ ssize_t op_in_vain(struct op *op, attempt_fn attempt)
         kind = io_classify(op->fd, op->d);
     if (kind != KIND_SOCKET && kind != KIND_TCP)
         return -EAGAIN;
-    /* The data may stay where they are, so that each wait would end at once. */
-    bool beside_data = op->flags & (MSG_PEEK | MSG_OOB);
+    /* The data may stay where they are, so that each wait would end at once; and where urgent data are, a signal at that moment makes TCP
+     * say that there is nothing, though more follows. */
+    bool beside_data = kind == KIND_TCP || (op->flags & (MSG_PEEK | MSG_OOB));
     int r = os_poll(op->fd, op->side == POLL_WRITE ? POLLOUT : beside_data ? POLLIN | POLLRDHUP : POLLRDHUP);
     if (r <= 0)
         return -EAGAIN;
@@ -86,7 +87,7 @@ int op_not_pollable(struct op *op)
 {
     if (load_relaxed(&op->d->kind) == KIND_TERMINAL) /* another one is at it, or it has blocked for long */
         return go_sleep(IO_PAUSE);
-    store_relaxed(&op->d->kind, KIND_TERMINAL); /* to be asked in the blocking way */
+    netpoll_set_kind(op->d, op->seen.generation, KIND_TERMINAL); /* to be asked in the blocking way */
     return 0;
 }
 

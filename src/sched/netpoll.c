@@ -568,22 +568,46 @@ uint32_t netpoll_closing(int fd)
     return generation;
 }
 
-/* Somebody may have begun to wait between netpoll_closing and the close, for a file that is no more. */
+static bool is_closed(int fd)
+{
+    return os_poll(fd, 0) == -EBADF;
+}
+
+static bool has_deadline(const struct poll_desc *d)
+{
+    return load_relaxed(&d->side[POLL_READ].until) != 0 || load_relaxed(&d->side[POLL_WRITE].until) != 0;
+}
+
+/* Somebody may have begun to wait between netpoll_closing and the close, or have set a deadline, for a file that is no more. */
 void netpoll_closed(int fd, uint32_t generation)
 {
     struct poll_desc *d = (unsigned)fd >> PAGE_BITS < PAGES ? find(fd) : NULL;
-    if (!d || generation == 0)
+    if (!d)
         return;
     struct g_list woken = { 0 };
     struct m *mp = section_enter();
     lock_take(&d->lock);
     if (load_relaxed(&d->generation) == generation) {
         store_relaxed(&d->registered, false);
+        if (has_deadline(d) && is_closed(fd)) { /* or it is the next file's, while this one lingers */
+            store_relaxed(&d->side[POLL_READ].until, 0);
+            store_relaxed(&d->side[POLL_WRITE].until, 0);
+        }
         edge_locked(d, POLL_READ, true, &woken);
         edge_locked(d, POLL_WRITE, true, &woken);
     }
     lock_release(&d->lock);
     wake_each(mp, &woken);
+    section_leave(mp);
+}
+
+void netpoll_set_kind(struct poll_desc *d, uint32_t generation, enum poll_kind kind)
+{
+    struct m *mp = section_enter();
+    lock_take(&d->lock);
+    if (load_relaxed(&d->generation) == generation)
+        store_relaxed(&d->kind, (uint8_t)kind);
+    lock_release(&d->lock);
     section_leave(mp);
 }
 
@@ -601,10 +625,12 @@ static void set_until_locked(struct poll_desc *d, enum poll_side side, int64_t u
 
 int netpoll_set_until(int fd, int64_t read_by, int64_t write_by)
 {
-    struct poll_desc *d;
-    int r = netpoll_begin(fd, &d);
-    if (r < 0)
-        return r;
+    struct poll_desc *d = (unsigned)fd >> PAGE_BITS < PAGES ? find(fd) : NULL;
+    if (!d) {
+        int r = is_closed(fd) ? -EBADF : netpoll_begin(fd, &d);
+        if (r < 0)
+            return r;
+    }
     /* One past time is as good as another, and the calls that wait take none below 0. */
     if (read_by < 0)
         read_by = 1;
@@ -615,10 +641,16 @@ int netpoll_set_until(int fd, int64_t read_by, int64_t write_by)
     lock_take(&d->lock);
     set_until_locked(d, POLL_READ, read_by, &woken);
     set_until_locked(d, POLL_WRITE, write_by, &woken);
+    /* Asked afterwards: if it is open now, whoever closes it comes by when that is done (netpoll_closed), and finds the deadline. */
+    bool closed = is_closed(fd);
+    if (closed) {
+        set_until_locked(d, POLL_READ, 0, &woken);
+        set_until_locked(d, POLL_WRITE, 0, &woken);
+    }
     lock_release(&d->lock);
     wake_each(mp, &woken);
     section_leave(mp);
-    return 0;
+    return closed ? -EBADF : 0;
 }
 
 /* --- one of several --- */

@@ -182,7 +182,10 @@ void netpoll_fresh(int fd, enum poll_kind kind);
 uint32_t netpoll_closing(int fd);
 void netpoll_closed(int fd, uint32_t generation);
 
-/* Sets the deadlines (0: none) and lets waiters look at them. Outside of a section. */
+/* What d's file has been found to be; nothing if the number has been closed since d->generation was this. Outside of a section. */
+void netpoll_set_kind(struct poll_desc *d, uint32_t generation, enum poll_kind kind);
+
+/* Sets the deadlines (0: none) and lets waiters look at them; -EBADF if fd is not open. Outside of a section. */
 int netpoll_set_until(int fd, int64_t read_by, int64_t write_by);
 
 /* --- one of several --- */

@@ -1209,6 +1209,50 @@ TEST(close_drops_the_deadline)
     go_close(fds[1]);
 }
 
+static atomic_int watched;
+
+/* Sets the deadline of what it is given until it hears that it is closed, and says then that it knows the number no more. */
+static void *watchdog(void *arg)
+{
+    int fd;
+    (void)arg;
+    while ((fd = atomic_load(&watched)) != -2) {
+        if (fd < 0)
+            continue;
+        while (go_fd_deadline(fd, 1, 1) == 0)
+            ;
+        atomic_store(&watched, -1);
+    }
+    return NULL;
+}
+
+TEST(a_deadline_set_beside_the_close)
+{
+    pthread_t thread;
+    atomic_store(&watched, -1);
+    REQUIRE(pthread_create(&thread, NULL, watchdog, NULL) == 0);
+    for (int round = 0; round < ROUNDS(2000); round++) {
+        int fds[2], again[2];
+        char c;
+        pair_of(1, fds);
+        atomic_store(&watched, fds[0]);
+        for (volatile int i = 0; i < round % 40 * 50; i++)
+            ;
+        go_close(fds[0]);
+        while (atomic_load(&watched) != -1)
+            sched_yield();
+        pair_of(1, again);
+        CHECK_EQ(again[0], fds[0]);
+        CHECK_EQ(write(again[1], "x", 1), 1);
+        CHECK_EQ(go_read(again[0], &c, 1), 1);
+        go_close(again[0]);
+        close(again[1]);
+        close(fds[1]);
+    }
+    atomic_store(&watched, -2);
+    pthread_join(thread, NULL);
+}
+
 /* A deadline that comes at the same time as the data: one of the two, and the byte is not lost. */
 TEST(deadline_races_with_data)
 {
