@@ -163,12 +163,14 @@ static void *wait_thread(void *arg)
 {
     struct wait *w = arg;
     siginfo_t info;
+    deadlock_helper_add(1);
     while (SYSCALL6(SYS_waitid, w->type, w->id, &info, WEXITED | WNOWAIT, NULL, 0) == -EINTR)
         ;
     uint64_t one = 1;
     SYSCALL3(SYS_write, w->fd, &one, sizeof one);
     SYSCALL1(SYS_close, w->fd);
     free(w);
+    deadlock_helper_add(-1);
     return NULL;
 }
 

@@ -64,6 +64,9 @@ static int error_of(int eai)
     case EAI_SYSTEM:
         return errno ? -errno : -EIO;
     case EAI_FAMILY:
+#ifdef EAI_ADDRFAMILY
+    case EAI_ADDRFAMILY:
+#endif
         return -EAFNOSUPPORT;
     case EAI_AGAIN:
         return -EAGAIN;
@@ -115,6 +118,7 @@ static void *thread_main(void *arg)
 {
     (void)arg;
     static struct m nobody; /* has no P: what it makes ready goes to the global queue */
+    deadlock_helper_add(1);
     lock_take(&pool.lock);
     for (;;) {
         struct request *q = take_locked();
@@ -138,6 +142,7 @@ static void *thread_main(void *arg)
     }
     pool.threads--;
     lock_release(&pool.lock);
+    deadlock_helper_add(-1);
     return NULL;
 }
 

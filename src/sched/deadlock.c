@@ -20,10 +20,16 @@
 #define STRANGERS_WAIT 3000000000 /* ns */
 
 static _Atomic int deadlock_wakers;
+static _Atomic int deadlock_helpers;
 
 void deadlock_waker_add(int n)
 {
     atomic_fetch_add_explicit(&deadlock_wakers, n, memory_order_relaxed);
+}
+
+void deadlock_helper_add(int n)
+{
+    atomic_fetch_add_explicit(&deadlock_helpers, n, memory_order_relaxed);
 }
 
 static bool timers_pending(void)
@@ -51,11 +57,11 @@ static cold void report_locked(void)
           main_ended ? " (main has ended by go_exit)" : "");
 }
 
-/* True if there are threads that are neither Ms nor sysmon nor ThreadSanitizer's own, or, without /proc, if there may be. */
+/* True if there are threads that are neither the library's nor ThreadSanitizer's own, or, without /proc, if there may be. */
 static bool strangers(void)
 {
     int n = os_thread_count();
-    return n == 0 || n > (int)sched.m_count + sched.first_resting + 1 + HAVE_TSAN;
+    return n == 0 || n > (int)sched.m_count + sched.first_resting + load_relaxed(&deadlock_helpers) + 1 + HAVE_TSAN;
 }
 
 void deadlock_check_locked(void)

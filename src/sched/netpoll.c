@@ -103,6 +103,7 @@ static void make_page(void *arg)
     m->made = true;
     for (unsigned i = 0; i < PAGE_RECORDS; i++) {
         page[i].lock.rank = RANK_FD;
+        page[i].side[POLL_READ].edge = page[i].side[POLL_WRITE].edge = 1; /* nothing has been drained yet */
         page[i].fd = (int)(m->index << PAGE_BITS | i);
     }
     /* Release: whoever finds the page finds it set up. */

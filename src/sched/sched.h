@@ -270,6 +270,9 @@ void newproc_internal(struct m *mp, void (*fn)(void *), void *arg, const struct 
  * goroutine or thread that is awake. */
 void deadlock_waker_add(int n);
 
+/* A thread of the library begins (+1) or ends (-1) that is neither an M nor sysmon, and wakes only who is counted already. */
+void deadlock_helper_add(int n);
+
 /* Under sched.lock, when an M has become idle or a plain thread has ended. */
 void deadlock_check_locked(void);
 

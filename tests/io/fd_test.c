@@ -118,6 +118,21 @@ TEST(read_waits_for_write)
         }
 }
 
+/* A number that nobody has read from yet has not been emptied by a read, though a wait has registered it. */
+TEST(the_first_read_is_tried)
+{
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    int l = socket(AF_INET, SOCK_STREAM, 0), fresh = fcntl(l, F_DUPFD_CLOEXEC, 777);
+    char c;
+    close(l);
+    REQUIRE(bind(fresh, (struct sockaddr *)&a, sizeof a) == 0 && listen(fresh, 1) == 0);
+    go_fd_deadline(fresh, go_now() + GO_MILLISECOND, 0);
+    CHECK_EQ(go_accept(fresh, NULL, NULL), -ETIMEDOUT);
+    go_fd_deadline(fresh, go_now() + 10 * GO_SECOND, 0); /* waited for in vain if there is no attempt */
+    CHECK_EQ(go_read(fresh, &c, 1), -ENOTCONN);
+    go_close(fresh);
+}
+
 /* Numbers come back after plain close, with another kind of file behind them. */
 TEST(reuse_after_plain_close)
 {

@@ -294,6 +294,7 @@ TEST(addresses_that_make_no_sense)
     CHECK_EQ(go_dial("udp", "127.0.0.1:-1"), -EINVAL);
     CHECK_EQ(go_listen("carrier pigeon", "127.0.0.1:0"), -EPROTONOSUPPORT);
     CHECK_EQ(go_listen("tcp6", "127.0.0.1:0"), -EAFNOSUPPORT);
+    CHECK_EQ(go_dial("tcp6", "127.1:80"), -EAFNOSUPPORT);
     CHECK_EQ(go_listen("tcp", NULL), -EINVAL);
     CHECK_EQ(go_dial("unix", ""), -EINVAL);
     char buffer[8];
