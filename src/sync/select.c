@@ -317,7 +317,7 @@ static always_inline void queue_all(struct m *mp, struct sel *s)
     struct g *gp = mp->cur;
     uint32_t channels = s->channels, n = 0;
     s->fired = NULL;
-    uint64_t ticket = wait_arm_cancellable(gp, channels || s->times || s->descriptors ? WAIT_SELECT : WAIT_FOREVER);
+    uint64_t ticket = wait_arm_cancellable(gp, s->n > 0 ? WAIT_SELECT : WAIT_FOREVER);
     bool sole = channels == 1 && !s->times && !s->descriptors && !gp->scope;
     for (uint32_t i = 0; n < channels; i++) {
         go_case *k = &s->cases[i];

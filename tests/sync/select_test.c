@@ -615,7 +615,7 @@ TEST(what_blocks_for_ever)
         struct test_result r = test_run_child(names[i], NULL);
         CHECK_EQ(r.status, 2);
         CHECK_CONTAINS(r.output, "all goroutines are asleep - deadlock!");
-        CHECK_CONTAINS(r.output, i == 0 ? "[select (no cases)" : "[select");
+        CHECK_CONTAINS(r.output, i == 0 ? "[select (no cases)]" : "[select]");
     }
 }
 
