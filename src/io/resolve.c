@@ -28,7 +28,7 @@
 #define THREAD_IDLE 5000000000 /* ns */
 
 struct request {
-    struct request *next;
+    struct request *next, **at;     /* under lock; at: what points to it while it is queued, else NULL */
     struct g *gp;
     uint64_t ticket;
     _Atomic int owners;
@@ -40,7 +40,7 @@ struct request {
 
 static struct {
     struct lock lock;
-    struct request *head, *tail;    /* under lock */
+    struct request *head, **end;    /* under lock; end: where the next one goes, NULL: &head */
     int queued;                     /* under lock */
     int threads, idle;              /* under lock; one that has been woken is idle until it has the lock */
     int starting;                   /* under lock; of these threads, those that may yet fail to start */
@@ -103,14 +103,23 @@ static void let_go(void *arg)
         free(q);
 }
 
+static void unlink_locked(struct request *q)
+{
+    if (!q->at)
+        return;
+    if ((*q->at = q->next))
+        q->next->at = q->at;
+    else
+        pool.end = q->at;
+    q->at = NULL;
+    pool.queued--;
+}
+
 static struct request *take_locked(void)
 {
     struct request *q = pool.head;
-    if (!q)
-        return NULL;
-    if (!(pool.head = q->next))
-        pool.tail = NULL;
-    pool.queued--;
+    if (q)
+        unlink_locked(q);
     return q;
 }
 
@@ -201,11 +210,9 @@ static int submit(struct request *q)
         }
     }
     q->next = NULL;
-    if (pool.tail)
-        pool.tail->next = q;
-    else
-        pool.head = q;
-    pool.tail = q;
+    q->at = pool.end ? pool.end : &pool.head;
+    *q->at = q;
+    pool.end = &q->next;
     pool.queued++;
     add_relaxed(&pool.submitted, 1);
     lock_release(&pool.lock);
@@ -232,6 +239,14 @@ int resolve(const char *host, const char *service, int family, int type, bool pa
             wait_park(mp, gp);
     } else {
         r = wait_park(mp, gp);
+        if (r < 0) { /* nobody wants it any more: it shall not keep a thread from those behind it */
+            lock_take(&pool.lock);
+            if (q->at) {
+                unlink_locked(q);
+                store_relaxed(&q->owners, 1);
+            }
+            lock_release(&pool.lock);
+        }
     }
     mp = m_self();
     deadlock_waker_add(-1);
