@@ -10,6 +10,7 @@
 //                      after os_poller_wake
 //   os_poller_wake     a thread in os_poller_wait returns, or the next one to call it
 //   os_poll            what of `events` (POLLIN …) fd is ready for at this moment, or -errno
+//   os_is_open         fd is the number of a descriptor, of whatever kind
 // All but os_poller_wait and os_poller_open may be called on a goroutine's stack; none touches errno.
 #pragma once
 
@@ -32,3 +33,4 @@ void os_poller_remove(int fd);
 int os_poller_wait(struct os_event *events, int n, int64_t until);
 void os_poller_wake(void);
 int os_poll(int fd, int events);
+bool os_is_open(int fd);

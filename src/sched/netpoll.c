@@ -569,17 +569,12 @@ uint32_t netpoll_closing(int fd)
     return generation;
 }
 
-static bool is_closed(int fd)
-{
-    return os_poll(fd, 0) == -EBADF;
-}
-
 static bool has_deadline(const struct poll_desc *d)
 {
     return load_relaxed(&d->side[POLL_READ].until) != 0 || load_relaxed(&d->side[POLL_WRITE].until) != 0;
 }
 
-/* Somebody may have begun to wait between netpoll_closing and the close, or have set a deadline, for a file that is no more. */
+/* Between netpoll_closing and the close somebody may have begun to wait, set a deadline or found out a kind, for a file that is no more. */
 void netpoll_closed(int fd, uint32_t generation)
 {
     struct poll_desc *d = (unsigned)fd >> PAGE_BITS < PAGES ? find(fd) : NULL;
@@ -590,7 +585,8 @@ void netpoll_closed(int fd, uint32_t generation)
     lock_take(&d->lock);
     if (load_relaxed(&d->generation) == generation) {
         store_relaxed(&d->registered, false);
-        if (has_deadline(d) && is_closed(fd)) { /* or it is the next file's, while this one lingers */
+        store_relaxed(&d->kind, KIND_UNKNOWN);
+        if (has_deadline(d) && !os_is_open(fd)) { /* or it is the next file's, while this one lingers */
             store_relaxed(&d->side[POLL_READ].until, 0);
             store_relaxed(&d->side[POLL_WRITE].until, 0);
         }
@@ -628,7 +624,7 @@ int netpoll_set_until(int fd, int64_t read_by, int64_t write_by)
 {
     struct poll_desc *d = (unsigned)fd >> PAGE_BITS < PAGES ? find(fd) : NULL;
     if (!d) {
-        int r = is_closed(fd) ? -EBADF : netpoll_begin(fd, &d);
+        int r = os_is_open(fd) ? netpoll_begin(fd, &d) : -EBADF;
         if (r < 0)
             return r;
     }
@@ -643,7 +639,7 @@ int netpoll_set_until(int fd, int64_t read_by, int64_t write_by)
     set_until_locked(d, POLL_READ, read_by, &woken);
     set_until_locked(d, POLL_WRITE, write_by, &woken);
     /* Asked afterwards: if it is open now, whoever closes it comes by when that is done (netpoll_closed), and finds the deadline. */
-    bool closed = is_closed(fd);
+    bool closed = !os_is_open(fd);
     if (closed) {
         set_until_locked(d, POLL_READ, 0, &woken);
         set_until_locked(d, POLL_WRITE, 0, &woken);

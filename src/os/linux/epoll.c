@@ -6,6 +6,7 @@
 #include "os/poller.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -142,4 +143,9 @@ int os_poll(int fd, int events)
     if (p.revents & POLLNVAL)
         return -EBADF;
     return p.revents;
+}
+
+bool os_is_open(int fd)
+{
+    return SYSCALL2(SYS_fcntl, fd, F_GETFD) >= 0;
 }
