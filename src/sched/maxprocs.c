@@ -140,8 +140,8 @@ static void set(void *arg)
     lock_release(&sched.lock);
     world_release();
     full_fence(); /* the idle Ps before netpoll_waits: see_that_one_polls looks the other way round */
-    if (c->n > old && netpoll_wanted() && !load_relaxed(&sched.poller))
-        wake_spinning(NULL); /* as long as all were busy nobody had to poll */
+    if (c->n > old)
+        wake_spinning(NULL); /* for what waits, which they would have been woken for; and while all were busy nobody had to poll */
     for (uint32_t i = c->n; i < old; i++)
         see_retired(load_relaxed(&sched.ps[i]));
     lock_release(&change);

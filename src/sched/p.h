@@ -78,6 +78,7 @@ struct p {
     /* sysmon's own notes. */
     uint64_t seen_tick;
     bool seen_waiting; /* the ring was not empty */
+    bool seen_blocking;
     int64_t seen_when; /* 0: it was idle */
     int64_t seen_waking; /* when wake_skip was last 0 */
     uint64_t seen_turn_tick; /* "Time" in fair.c: which turn it was, and when that was seen first */

@@ -93,6 +93,7 @@ static bool take_from(struct p *pp, struct m *seen, bool hog, int64_t now)
                 store_relaxed(&pp->until_fair, 0);
             }
             p_take_away(pp, hog);
+            pp->seen_when = 0; /* it may come back before the next look, with the same tick */
             taken = true;
         } else {
             p_unseize(pp);
@@ -170,8 +171,9 @@ static bool look_at(struct p *pp, int64_t now)
     if (waiting && pp->seen_waiting)
         wake_spinning(pp);
     pp->seen_waiting = waiting;
-    bool blocking = load_relaxed(&mp->blocking);
-    if (tick != pp->seen_tick || pp->seen_when == 0) {
+    bool blocking = load_relaxed(&mp->blocking), unblocked = pp->seen_blocking && !blocking;
+    pp->seen_blocking = blocking;
+    if (tick != pp->seen_tick || pp->seen_when == 0 || unblocked) { /* to block is not to compute */
         pp->seen_tick = tick;
         pp->seen_when = now;
         return blocking && work_waits(pp, now); /* the next look comes soon then */
