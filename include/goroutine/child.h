@@ -28,9 +28,10 @@ typedef struct go_run_options {
 pid_t go_start(const char *const argv[], const go_run_options *options);
 
 /*
- * int go_run(argv), go_run(argv, &options): starts it and waits for its end: the status as waitpid gives it (WIFEXITED and so on
- * from <sys/wait.h>), or -errno from go_start. If the caller's scope ends the wait, the process is killed, and -ECANCELED or
- * -ETIMEDOUT returned. If a pipe is used, somebody else must serve its other end. May park; from any thread.
+ * int go_run(argv), go_run(argv, &options): starts it and waits for its end: the status as waitpid gives it (WIFEXITED and so on from
+ * <sys/wait.h>), or -errno from go_start. If the caller's scope ends the wait, the process is killed, and -ECANCELED or -ETIMEDOUT
+ * returned when it has ended (one that may not be killed, as it has another user, ends by itself). If a pipe is used, somebody else
+ * must serve its other end. May park; from any thread.
  */
 int go_run(const char *const argv[], ... /* const go_run_options * */);
 #define go_run(...) go_run(__VA_ARGS__, (const go_run_options *)0)
