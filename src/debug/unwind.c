@@ -14,6 +14,13 @@
 // machine may take a while, or when the kernel is done with what cannot be interrupted, which may take for ever: nothing waits
 // for that. TSan delays signals until it likes: there nobody is asked.
 //
+// "Whose handler"
+//
+// What a handler of ours has interrupted is where the goroutine is, and the frames before that are left out. There may be two of
+// them: the kernel prefers the thread of a goroutine that runs for SIGQUIT, and there the handler waits and is asked. A handler of the
+// program's is the program's, and its frames are shown. So the function that the kernel called is compared: it lies two frames before
+// the interrupted one, above the kernel's way back.
+//
 // "Walks that are led astray"
 //
 // A stack without a guard that has overflowed has written over the next one, whose return addresses and saved registers may be anything
@@ -31,7 +38,9 @@
 #include "debug/text.h"
 #include "os/linux/syscall.h"
 #include "os/os.h"
+#include "sched/debug_hooks.h"
 #include "sched/fatal.h"
+#include "sched/init.h"
 #include "sched/sched.h"
 
 #define PATIENCE 1000000000ll /* ns for a thread to answer */
@@ -41,13 +50,21 @@ struct walk {
     struct frames *f;
     bool skip;          /* until the frame of arch_unwind_from */
     uint32_t total;
+    uintptr_t last, before; /* where the functions of the last frame and of the one before it start */
 };
+
+static void on_request(int signo, siginfo_t *info, void *context);
 
 static void walk_begin(struct walk *w, struct frames *f)
 {
     *w = (struct walk){ .f = f };
     f->count = f->elided = 0;
     f->interrupted = false;
+}
+
+static bool own_handler(uintptr_t start)
+{
+    return start && (start == (uintptr_t)on_request || start == (uintptr_t)quit_handler || start == (uintptr_t)fault_handler);
 }
 
 static _Unwind_Reason_Code visit(struct _Unwind_Context *context, void *arg)
@@ -65,11 +82,14 @@ static _Unwind_Reason_Code visit(struct _Unwind_Context *context, void *arg)
         return _URC_NO_REASON;
     }
     if (exact) {
-        if (!f->interrupted) /* the frame of a signal has led here: what came before is our handler. Other handlers belong to the program */
+        if (own_handler(w->before)) {
             walk_begin(w, f);
-        f->interrupted = true;
+            f->interrupted = true;
+        }
         pc++;
     }
+    w->before = w->last;
+    w->last = (uintptr_t)_Unwind_GetRegionStart(context);
     if (w->total < FRAMES_TOP)
         f->pc[w->total] = pc;
     else
@@ -160,6 +180,7 @@ static void on_request(int signo, siginfo_t *info, void *context)
     store_release(&request.state, ANSWERED); /* pairs with the acquire in unwind_running */
     if (!load_relaxed(&mp->in))
         fatal_wait_in_handler();
+    compiler_barrier(); /* no tail call: own_handler */
 }
 
 /* The signal. 0: none is free, or the process is dying of a thread that was just choosing one. */

@@ -2,6 +2,8 @@
 // The parts that init.c starts, and those of a thread's life that several files share.
 #pragma once
 
+#include <signal.h>
+
 #include "sched/m.h"
 
 /* thread.c */
@@ -19,6 +21,7 @@ extern const char *main_frame;
 
 /* overflow.c: the handler that tells a stack overflow from other faults, and its stack for each M. */
 void overflow_init(void);
+void fault_handler(int signo, siginfo_t *info, void *context);
 void signal_stack_set(struct m *mp);
 void signal_stack_free(struct m *mp);
 

@@ -121,7 +121,7 @@ static void end_switch(struct m *mp, struct g *gp)
     store_release(&other->run.on_cpu, 0);
 }
 
-static void on_fault(int signo, siginfo_t *info, void *context)
+void fault_handler(int signo, siginfo_t *info, void *context)
 {
     struct m *mp = m_self();
     /* Positive: the processor's, and not sent by kill. The child of a fork has no goroutines. */
@@ -143,9 +143,9 @@ static void on_fault(int signo, siginfo_t *info, void *context)
 
 void overflow_init(void)
 {
-    struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+    struct sigaction action = { .sa_sigaction = fault_handler, .sa_flags = SA_SIGINFO | SA_ONSTACK };
     sigemptyset(&action.sa_mask);
-    sigaction(SIGSEGV, NULL, &old_segv); /* before another thread can come to on_fault */
+    sigaction(SIGSEGV, NULL, &old_segv); /* before another thread can come to fault_handler */
     sigaction(SIGBUS, NULL, &old_bus);
     sigaction(SIGSEGV, &action, NULL);
     sigaction(SIGBUS, &action, NULL);

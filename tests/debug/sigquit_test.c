@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -37,6 +39,29 @@ CHILD(quits_busy)
     kill(getpid(), SIGQUIT);
     for (;;)
         __asm__ volatile("");
+}
+
+static void hog(_Atomic pid_t *tid)
+{
+    *tid = (pid_t)syscall(SYS_gettid);
+    for (;;)
+        __asm__ volatile("");
+}
+
+/* The handler is called on the thread of the one that runs, as the kernel likes to do. */
+CHILD(quits_on_a_hog)
+{
+    _Atomic pid_t *tid = mmap(NULL, sizeof *tid, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(tid != MAP_FAILED);
+    go_id();
+    if (fork() == 0) {
+        while (!*tid && getppid() > 1)
+            usleep(1000);
+        syscall(SYS_tgkill, getppid(), *tid, SIGQUIT);
+        _exit(0);
+    }
+    go_with(((go_options){ .name = "hog" }), hog, tid);
+    go_sleep(1000 * GO_SECOND);
 }
 
 /* The signal has come, and the report is still to be made. */
@@ -141,6 +166,22 @@ TEST(sigquit_while_idle_or_busy)
     r = test_run_child("quits_busy", "GOTRACEBACK=", NULL);
     CHECK_EQ(r.status, 2);
     CHECK_CONTAINS(r.output, "goroutine 1 [running]:\n");
+}
+
+/* Nothing of the handler is in the goroutine's frames. */
+TEST(sigquit_on_a_goroutine_that_runs)
+{
+#if HAVE_TSAN
+    SKIP("the thread is not asked there");
+#endif
+    if (test_emulated())
+        SKIP("qemu has no real-time signals to spare");
+    not_ignored();
+    for (int i = 0; i < 3; i++) {
+        struct test_result r = test_run_child("quits_on_a_hog", "GOTRACEBACK=", NULL);
+        CHECK_EQ(r.status, 2);
+        CHECK_CONTAINS(r.output, "[running]: \"hog\"\nhog()\n");
+    }
 }
 
 TEST(sigquit_of_the_program)

@@ -297,6 +297,37 @@ TEST(running_in_a_handler)
     CHECK_CONTAINS(e, "\nis_interrupted()\n");
 }
 
+static void handler_that_tells(int signo)
+{
+    (void)signo;
+    traceback();
+    FRAME_ENDS();
+}
+
+static __attribute__((noinline)) void is_told_of(int *done)
+{
+    raise(SIGUSR2);
+    __atomic_store_n(done, 1, __ATOMIC_RELEASE);
+}
+
+/* The caller's own handler is the program's, too. */
+TEST(caller_in_a_handler)
+{
+    static int done;
+#if HAVE_TSAN
+    SKIP("TSan calls the handler later, from elsewhere");
+#endif
+    struct sigaction action = { .sa_handler = handler_that_tells };
+    REQUIRE(sigaction(SIGUSR2, &action, NULL) == 0);
+    go_with(((go_options){ .name = "told" }), is_told_of, &done);
+    while (!__atomic_load_n(&done, __ATOMIC_ACQUIRE))
+        go_sleep(GO_MILLISECOND);
+    const char *e = entry(text, "\"told\"");
+    CHECK_CONTAINS(e, "\ntraceback()\n");
+    CHECK_CONTAINS(e, "\nhandler_that_tells()\n");
+    CHECK_CONTAINS(e, "\nis_told_of()\n");
+}
+
 static void ends_last(void *arg)
 {
     go_sem_acquire(arg, 1);
