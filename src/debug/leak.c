@@ -93,7 +93,7 @@ static void write_leaks(void *arg)
         group_state(&r->out, g, 0, now);
         out_str(&r->out, "]");
         if (g->name[0])
-            out_f(&r->out, " \"%s\"", g->name);
+            out_str(&r->out, " \""), out_escaped(&r->out, g->name), out_str(&r->out, "\"");
         out_str(&r->out, ": goroutine");
         unsigned told = 0;
         for (; told < FOLD && told < g->count && g->ids[told]; told++)

@@ -18,7 +18,7 @@ static void sleeper(int n) { nap(n); __asm__ volatile(""); }
 int main(void)
 {
     for (int i = 1; i < 4; i++)
-        go_with(((go_options){ .name = "sleeper" }), sleeper, i);
+        go_with(((go_options){ .name = i < 3 ? "sleeper" : "\"third\"\n\xff" }), sleeper, i);
     go_sleep(10 * GO_MILLISECOND);
     go(quick);
     chan_unref(chan_make(int, 1));
@@ -43,6 +43,7 @@ try() { # NAME: what gdb says about $work/program
     for i in "live:$output" "core:$core"; do
         says "$name, ${i%%:*}: main runs" '\* 1 \[running\]' "$i"
         says "$name, ${i%%:*}: the others sleep" 'sleep\] "sleeper" created by main at .*user.c:11' "$i"
+        says "$name, ${i%%:*}: a name that is no text" 'sleep\] "\\"third\\"\\u000a\\ufffd" created by' "$i"
         says "$name, ${i%%:*}: one has not run" '\[runnable\] +created by main at .*user.c:13' "$i"
         says "$name, ${i%%:*}: frames" '#[0-9]+ .* nap \(n=.* sleeper \(n=.* goroutine_entry' "$i"
         says "$name, ${i%%:*}: frames of main" 'goroutine 1 \[running\]: #0 .*go_traceback.*main \(' "$i"

@@ -40,7 +40,7 @@ CHILD(leaks)
 {
     for (int i = 0; i < 20; i++)
         go(stuck, i);
-    go_with(((go_options){ .name = "the other" }), stuck, 1);
+    go_with(((go_options){ .name = "the \"other\"\n\xff" }), stuck, 1);
     go_statistics s;
     do {
         go_sleep(GO_MILLISECOND);
@@ -69,7 +69,7 @@ static void check_report(const char *output, const char *title)
     CHECK_CONTAINS(output, " ...\n");
     CHECK_CONTAINS(output, "\nstuck()\n");
     CHECK_CONTAINS(output, "created by test_body_leaks at ");
-    CHECK_CONTAINS(output, "\n1 [sleep] \"the other\": goroutine ");
+    CHECK_CONTAINS(output, "\n1 [sleep] \"the \\\"other\\\"\\u000a\\ufffd\": goroutine ");
 }
 
 TEST(leak_at_exit)

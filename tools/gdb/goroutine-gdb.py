@@ -65,6 +65,11 @@ def plain(value):
     return int(value)
 
 
+def escaped(text):
+    """In quotes, as the library's reports show it."""
+    return '"%s"' % re.sub('[\\x00-\\x1f"\\\\\ufffd]', lambda c: "\\" + c[0] if c[0] in '"\\' else "\\u%04x" % ord(c[0]), text)
+
+
 class Goroutine:
     """One struct g."""
 
@@ -96,7 +101,7 @@ class Goroutine:
 
     def name(self):
         name = self.g["name"]
-        return ' "%s"' % name.string() if int(name) else ""
+        return " " + escaped(name.string("utf-8", "replace")) if int(name) else ""
 
     def thread(self):
         """The gdb thread that runs it, or None."""
