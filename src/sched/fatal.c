@@ -141,7 +141,7 @@ _Noreturn void fatal_quit(void)
 {
     static const char text[] = "SIGQUIT: quit\n\n";
     become_reporter();
-    write_last(text, sizeof text - 1);
+    write_last(text, sizeof text - 1 - (options.traceback == TRACEBACK_NONE)); /* no empty line before nothing */
     traceback_at_end(SHOW_ALL);
     die();
 }

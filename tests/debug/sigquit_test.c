@@ -154,7 +154,7 @@ TEST(sigquit)
     CHECK_EQ(r.status, 128 + SIGABRT);
     r = test_run_child("quits", "GOTRACEBACK=none", NULL);
     CHECK_EQ(r.status, 2);
-    CHECK_STR(r.output, "SIGQUIT: quit\n\n");
+    CHECK_STR(r.output, "SIGQUIT: quit\n");
 }
 
 TEST(sigquit_while_idle_or_busy)
