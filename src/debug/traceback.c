@@ -498,6 +498,7 @@ void traceback_at_end(enum show show)
     if (all || options.trace_file[0])
         stop_for_good(mp);
     if (all) {
+        store_relaxed(&unwind_dying, true); /* the world has stopped: nobody else asks now, or not for long */
         r->listing.leave_out = self;
         listing_take(&r->listing);
         listing_write(&r->out, &r->symbols, &r->listing);

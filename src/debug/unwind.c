@@ -161,6 +161,8 @@ void unwind_parked(struct frames *f, void *sp)
 
 enum { IDLE, ASKED, ANSWERING, ANSWERED };
 
+_Atomic bool unwind_dying;
+
 static struct {
     _Atomic int state;
     struct g *gp;
@@ -178,7 +180,7 @@ static void on_request(int signo, siginfo_t *info, void *context)
         return;
     unwind_self(&request.frames);
     store_release(&request.state, ANSWERED); /* pairs with the acquire in unwind_running */
-    if (!load_relaxed(&mp->in))
+    if (!load_relaxed(&mp->in) && load_relaxed(&unwind_dying)) /* others may ask once more */
         fatal_wait_in_handler();
     compiler_barrier(); /* no tail call: own_handler */
 }

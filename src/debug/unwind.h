@@ -2,6 +2,7 @@
 // The frames of a goroutine, as bare addresses.
 #pragma once
 
+#include "base/atomic.h"
 #include "base/compiler.h"
 
 struct g;
@@ -29,3 +30,6 @@ void unwind_parked(struct frames *f, void *sp);
 /* Those of gp, which runs on the thread tid: that thread is interrupted to tell. False if it does not answer. One
  * caller at a time. */
 bool unwind_running(struct frames *f, struct g *gp, int tid);
+
+/* Set by the report of the process's end before it asks: who has answered waits for the end in the handler. */
+extern _Atomic bool unwind_dying;
