@@ -206,14 +206,16 @@ extern const char __stop_go_text[] __attribute__((weak, visibility("hidden")));
 extern const char __start_go_cold[] __attribute__((weak, visibility("hidden")));
 extern const char __stop_go_cold[] __attribute__((weak, visibility("hidden")));
 
-/* Is pc, which q describes, code of the library? With q NULL: can that be told at all? */
+static bool is_shared(const struct symbols *s)
+{
+    return !__start_go_text && s->library && !s->library->is_program;
+}
+
+/* Is pc code of the library? q describes it; NULL, there was no room: code of a shared library is not told then. */
 static bool own_code(const struct symbols *s, const struct symbol *q, uintptr_t pc)
 {
-    bool shared = !__start_go_text && s->library && !s->library->is_program;
-    if (!q)
-        return shared || __start_go_text;
-    if (shared)
-        return q->module == s->library;
+    if (is_shared(s))
+        return q && q->module == s->library;
     return (pc >= (uintptr_t)__start_go_text && pc < (uintptr_t)__stop_go_text) ||
            (pc >= (uintptr_t)__start_go_cold && pc < (uintptr_t)__stop_go_cold);
 }
@@ -230,7 +232,7 @@ static void trim(struct symbols *s, struct group *g)
         else if ((g->flags & G_MAIN) && is_named(q, "main"))
             end = i + 1;
     }
-    if (own_code(s, NULL, 0)) {
+    if (is_shared(s) || __start_go_text) {
         for (i = 0; i < end && own_code(s, symbols_add(s, g->pc[i] - 1), g->pc[i] - 1);)
             i++;
         /* The public function's frame stays; if there are only frames of the library, the last one. */
@@ -363,8 +365,9 @@ void group_state(struct out *o, const struct group *g, unsigned which, int64_t n
         out_str(o, ", locked to thread");
 }
 
-static void frame(struct out *o, const struct symbol *q)
+static void frame(struct out *o, struct symbols *s, uintptr_t pc)
 {
+    const struct symbol *q = symbols_add(s, pc);
     if (q && q->function) {
         out_bytes(o, q->function, q->function_length);
         out_str(o, "()\n\t");
@@ -374,11 +377,11 @@ static void frame(struct out *o, const struct symbol *q)
     if (q && q->file)
         out_f(o, "%s:%u", q->file, q->line);
     else if (q && q->module)
-        out_f(o, "%s+%lx", q->module->path, (uint64_t)(q->in_module ? q->in_module : q->pc));
+        out_f(o, "%s+%lx", q->module->path, (uint64_t)(q->in_module ? q->in_module : pc));
     else
-        out_hex(o, q ? q->pc : 0);
+        out_hex(o, pc);
     if (q && q->function)
-        out_f(o, " +%lx", (uint64_t)(q->pc + 1 - q->start));
+        out_f(o, " +%lx", (uint64_t)(pc + 1 - q->start));
     out_str(o, "\n");
 }
 
@@ -387,10 +390,10 @@ void group_frames(struct out *o, struct symbols *s, const struct group *g, unsig
     for (uint32_t i = g->first; i < g->end; i++) {
         if (g->elided && i == FRAMES_TOP)
             out_f(o, "...%u frames elided...\n", g->elided);
-        frame(o, symbols_add(s, g->pc[i] - 1));
+        frame(o, s, g->pc[i] - 1);
     }
     if (g->status == G_NEW)
-        frame(o, symbols_add(s, (uintptr_t)g->fn));
+        frame(o, s, (uintptr_t)g->fn);
     if (g->unknown)
         out_str(o, "\tgoroutine running on other thread; stack unavailable\n");
     if (g->site) {

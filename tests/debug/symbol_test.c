@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Debugging tables that are wrong: whatever they say, looking something up comes to an end.
+// Debugging tables that are wrong: whatever they say, looking something up comes to an end. And more addresses than one report looks up.
 // test: procs=1
 #include <elf.h>
 #include <stddef.h>
@@ -10,7 +10,7 @@
 
 #include "test.h"
 
-#include "debug/symbol.h"
+#include "debug/traceback.h"
 
 #define NAMES "\0.debug_line"
 #define LINES_OF_NOTHING \
@@ -74,4 +74,29 @@ TEST(directories_without_end)
     CHECK_EQ(q->line, 7);
     symbols_close(&s);
     munmap(code, sizeof file);
+}
+
+/* What is not looked up is shown as it is, and not taken for the library's. */
+TEST(more_addresses_than_there_is_room_for)
+{
+    static struct symbols s;
+    static struct listing l;
+    static struct out o;
+    static uintptr_t pc[2][2] = { { 0x1001, 0x3001 }, { 0x2001, 0x3001 } };
+    struct group groups[2] = { { .next = &groups[1], .count = 1, .ids = { 7 }, .frame_count = 2, .pc = pc[0] },
+                               { .count = 1, .ids = { 8 }, .frame_count = 2, .pc = pc[1] } };
+    REQUIRE(symbols_open(&s));
+    for (uintptr_t i = 0; i < SYMBOLS_MOST; i++)
+        REQUIRE(symbols_add(&s, 0x10000 + i));
+    CHECK(!symbols_add(&s, 0x1000));
+    l.groups = &groups[0];
+    l.last = &groups[1].next;
+    listing_finish(&l, &s);
+    CHECK_EQ(groups[0].count, 1);
+    CHECK(l.groups == &groups[0] && groups[0].next == &groups[1]);
+    out_open(&o, -1);
+    group_frames(&o, &s, &groups[1], 0);
+    CHECK_EQ(o.used, strlen("?()\n\t0x2000\n?()\n\t0x3000\n"));
+    CHECK_CONTAINS(o.buffer, "?()\n\t0x2000\n?()\n\t0x3000\n");
+    symbols_close(&s);
 }
