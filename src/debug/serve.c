@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "debug/events.h"
@@ -25,6 +26,8 @@
 #define LINE_MOST 2000
 #define REQUEST_MOST (256 << 10)
 #define PATIENCE (10 * GO_SECOND)
+#define REST_MOST (1 << 20)
+#define REST_PATIENCE GO_SECOND
 #define TRACE_MOST 60000 /* ms */
 
 static const struct go_site serve_site = { .file = __FILE__, .function = "go_debug_serve", .integer_regs = 1 };
@@ -213,6 +216,17 @@ static void answer(int fd, const char *request)
         SYSCALL1(SYS_close, file);
 }
 
+/* Had the client sent more than was read, closing at once would reset the connection, and the answer be lost to it. */
+static void read_rest(int fd)
+{
+    char part[4096];
+    ssize_t n;
+    SYSCALL2(SYS_shutdown, fd, SHUT_WR);
+    go_fd_deadline(fd, go_now() + REST_PATIENCE, 0);
+    for (size_t all = 0; all < REST_MOST && (n = go_read(fd, part, sizeof part)) > 0;)
+        all += (size_t)n;
+}
+
 static void connection(void *arg)
 {
     int fd = (int)(intptr_t)arg;
@@ -235,6 +249,8 @@ static void connection(void *arg)
         go_fd_deadline(fd, 0, go_now() + PATIENCE);
         send_text(fd, "HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     }
+    if (matched == 4 || n > 0)
+        read_rest(fd);
     go_close(fd);
 }
 

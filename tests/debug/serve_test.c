@@ -222,6 +222,32 @@ TEST(refused)
     CHECK(go_debug_serve("nonsense") < 0);
 }
 
+/* The answer reaches who has sent more than was wanted. */
+static void sends_too_much(const char *begin, const char *status)
+{
+    static char request[600000];
+    int fd = go_dial("tcp", address);
+    REQUIRE(fd >= 0);
+    memset(request, 'x', sizeof request);
+    memcpy(request, begin, strlen(begin));
+    CHECK_EQ(go_write(fd, request, sizeof request), sizeof request);
+    size_t used = 0;
+    ssize_t got;
+    while ((got = go_read(fd, reply + used, sizeof reply - 1 - used)) > 0)
+        used += (size_t)got;
+    CHECK_EQ(got, 0);
+    reply[used] = 0;
+    CHECK_CONTAINS(reply, status);
+    go_close(fd);
+}
+
+TEST(refused_and_not_read)
+{
+    start();
+    sends_too_much("POST / HTTP/1.1\r\n\r\n", "HTTP/1.1 405 ");
+    sends_too_much("GET / HTTP/1.1\r\nCookie: ", "HTTP/1.1 431 ");
+}
+
 TEST(not_counted)
 {
     start();
