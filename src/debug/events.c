@@ -88,11 +88,16 @@ static inline void since_set(struct g *gp, int64_t since)
 }
 
 static _Atomic bool births_lost; /* some have been overwritten */
+/* Goroutines with this number or a higher one have been launched since any P's notes have come to the middle or the end of their ring:
+ * the note of such a one has another half of its ring to go. */
+static _Atomic uint64_t births_young;
 
 static void note_birth(struct proc_events *e, struct g *gp, void (*fn)(void), const char *name)
 {
     if (unlikely(e->next_birth == e->birth_mask + 1))
         store_relaxed(&births_lost, true);
+    if (unlikely((e->next_birth & (e->birth_mask >> 1)) == 0))
+        store_relaxed(&births_young, load_relaxed(&sched.id_batches) * ID_BATCH);
     struct birth *b = &e->births[e->next_birth++ & e->birth_mask];
     b->id = gp->id;
     b->site = gp->site;
@@ -124,8 +129,9 @@ cold void hook_end(struct m *mp, struct g *gp)
     struct proc_events *e = events_of(mp);
     if (!e || !tracing(e))
         return;
-    /* No note: a plain thread launched it, or it is older than the recording; or the note may be overwritten. Its name may be gone. */
-    if (!(load_relaxed(&gp->flags) & G_NOTED) || load_relaxed(&births_lost))
+    /* No note: a plain thread launched it, or it is older than the recording; or the note may soon be overwritten, or is. Not for each
+     * one: they would halve what the ring holds. Its name may be gone. */
+    if (!(load_relaxed(&gp->flags) & G_NOTED) || (load_relaxed(&births_lost) && gp->id < load_relaxed(&births_young)))
         note_birth(e, gp, NULL, NULL);
     put(e, gp->id, EVENT_END, 0);
 }

@@ -279,6 +279,29 @@ TEST(launched_long_ago)
     go_maxprocs(before);
 }
 
+/* Of those that live but briefly one note is enough, and the ring holds so many more of them. */
+TEST(launched_just_before)
+{
+#if HAVE_TSAN
+    SKIP("thousands of fibers take a minute");
+#endif
+    int before = go_maxprocs(1);
+    CHECK_EQ(go_trace_start(0), 0);
+    for (int i = 0; i < 500; i++) {
+        go_waitgroup_add(&all, 10);
+        for (int j = 0; j < 10; j++)
+            go_with(((go_options){ .name = "brief" }), quick);
+        go_waitgroup_wait(&all);
+    }
+    const char *t = dump();
+    int ended = count(t, "\"then\":\"ended\"", "\"name\":\""), named = count(t, "\"then\":\"ended\"", "\"name\":\"brief ");
+    CHECK(ended > 500);
+    if (named * 5 <= ended * 3)
+        CHECK_EQ(named, ended);
+    CHECK_EQ(go_trace_stop(), 0);
+    go_maxprocs(before);
+}
+
 static bool stop;
 
 static void churn(void)
