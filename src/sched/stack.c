@@ -33,9 +33,9 @@
 //
 // In a rush. A program that begins thousands of goroutines that all wait pays for a page fault each, and that is most
 // of what they cost. When clean stacks are wanted by the dozen, one call asks for the first pages of all that go to a
-// cache: two thirds of the price. Guards are installed outside of the list's lock, each P its own. And slabs grow to
-// 16 GiB: mmap must wait until no page fault is under way, and where others take one after the other it waits for
-// milliseconds.
+// cache: two thirds of the price on machines where a fault is dear, about the same on others. Guards are installed outside
+// of the list's lock, each P its own. And slabs grow to 16 GiB: mmap must wait until no page fault is under way, and where
+// others take one after the other it waits for milliseconds.
 //
 // Giving back. Each central list remembers the fewest stacks it has held since the last look: so many nobody needed. Their
 // pages go back to the system, outside of the lock; the stacks go to a list of their own, to be used again after those that are
