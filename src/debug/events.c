@@ -124,14 +124,20 @@ cold void hook_ready(struct m *mp, struct g *gp)
         put(e, gp->id, EVENT_READY, 0);
 }
 
+/* That gp's note will be sooner than its end. With one P not all are noted again: they would halve what the ring holds. With several the
+ * note may be in another P's ring, which goes round faster than the one where gp ends. */
+static bool may_be_overwritten(const struct g *gp)
+{
+    return load_relaxed(&sched.procs) > 1 ? load_relaxed(&births_lost) : gp->id < load_relaxed(&births_young);
+}
+
 cold void hook_end(struct m *mp, struct g *gp)
 {
     struct proc_events *e = events_of(mp);
     if (!e || !tracing(e))
         return;
-    /* No note: a plain thread launched it, or it is older than the recording; or the note may soon be overwritten, or is. Not for each
-     * one: they would halve what the ring holds. Its name may be gone. */
-    if (!(load_relaxed(&gp->flags) & G_NOTED) || (load_relaxed(&births_lost) && gp->id < load_relaxed(&births_young)))
+    /* No note: a plain thread launched it, or it is older than the recording; or the note may be overwritten. Its name may be gone. */
+    if (!(load_relaxed(&gp->flags) & G_NOTED) || may_be_overwritten(gp))
         note_birth(e, gp, NULL, NULL);
     put(e, gp->id, EVENT_END, 0);
 }

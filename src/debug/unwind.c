@@ -64,7 +64,8 @@ static void walk_begin(struct walk *w, struct frames *f)
 
 static bool own_handler(uintptr_t start)
 {
-    return start && (start == (uintptr_t)on_request || start == (uintptr_t)quit_handler || start == (uintptr_t)fault_handler);
+    return start && (start == (uintptr_t)on_request || start == (uintptr_t)quit_handler ||
+                     (start == (uintptr_t)fault_handler && load_relaxed(&overflow_reported)));
 }
 
 static _Unwind_Reason_Code visit(struct _Unwind_Context *context, void *arg)
@@ -82,7 +83,8 @@ static _Unwind_Reason_Code visit(struct _Unwind_Context *context, void *arg)
         return _URC_NO_REASON;
     }
     if (exact) {
-        if (own_handler(w->before)) {
+        /* With TSan the kernel calls a handler of TSan's, and only an overflow's report comes here from one of ours. */
+        if (HAVE_TSAN ? !f->interrupted : own_handler(w->before)) {
             walk_begin(w, f);
             f->interrupted = true;
         }

@@ -21,7 +21,8 @@ extern const char *main_frame;
 
 /* overflow.c: the handler that tells a stack overflow from other faults, and its stack for each M. */
 void overflow_init(void);
-void fault_handler(int signo, siginfo_t *info, void *context);
+cold void fault_handler(int signo, siginfo_t *info, void *context);
+extern _Atomic bool overflow_reported; /* by the handler: what it interrupted is where the goroutine is */
 void signal_stack_set(struct m *mp);
 void signal_stack_free(struct m *mp);
 

@@ -121,6 +121,8 @@ static void end_switch(struct m *mp, struct g *gp)
     store_release(&other->run.on_cpu, 0);
 }
 
+_Atomic bool overflow_reported;
+
 void fault_handler(int signo, siginfo_t *info, void *context)
 {
     struct m *mp = m_self();
@@ -134,6 +136,7 @@ void fault_handler(int signo, siginfo_t *info, void *context)
         sigaddset(&faults, SIGSEGV);
         sigaddset(&faults, SIGBUS);
         pthread_sigmask(SIG_UNBLOCK, &faults, NULL);
+        store_relaxed(&overflow_reported, true);
         fatal_stack_overflow(gp);
     }
     if (info->si_code > 0)

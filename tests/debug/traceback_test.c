@@ -306,7 +306,9 @@ static void handler_that_tells(int signo)
 
 static __attribute__((noinline)) void is_told_of(int *done)
 {
+    go_lock_thread(); /* whose handler's stack it is on while it may park */
     raise(SIGUSR2);
+    go_unlock_thread();
     __atomic_store_n(done, 1, __ATOMIC_RELEASE);
 }
 
