@@ -29,9 +29,9 @@ pid_t go_start(const char *const argv[], const go_run_options *options);
 
 /*
  * int go_run(argv), go_run(argv, &options): starts it and waits for its end: the status as waitpid gives it (WIFEXITED and so on from
- * <sys/wait.h>), or -errno from go_start. If the caller's scope ends the wait, the process is killed, and -ECANCELED or -ETIMEDOUT
- * returned when it has ended (one that may not be killed, as it has another user, ends by itself). If a pipe is used, somebody else
- * must serve its other end. May park; from any thread.
+ * <sys/wait.h>), or -errno from go_start. If the caller's scope ends the wait, the process is killed, its end is waited for, and
+ * -ECANCELED or -ETIMEDOUT returned. A process that has another user cannot be killed: then the call lasts until it ends by itself. If
+ * a pipe is used, somebody else must serve its other end. May park; from any thread.
  */
 int go_run(const char *const argv[], ... /* const go_run_options * */);
 #define go_run(...) go_run(__VA_ARGS__, (const go_run_options *)0)

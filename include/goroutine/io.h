@@ -113,7 +113,7 @@ int go_listen(const char *network, const char *address);
 
 /*
  * A socket connected to the address, in go_listen's notation, TCP_NODELAY and keep-alive set. Names are resolved on a thread of their
- * own. All addresses are tried, or the first sixteen, IPv6 before IPv4 and in turns, each one a quarter of a second after the one
+ * own. The first sixteen addresses are tried, IPv6 and IPv4 in turns and IPv6 first, each one a quarter of a second after the one
  * before, or as soon as that has failed (RFC 8305). Returns the socket, O_NONBLOCK off, or the first error of the first address;
  * -EAGAIN if no name server answers or no thread can be made; other errors are those of go_listen. "" as host means this machine.
  */

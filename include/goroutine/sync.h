@@ -93,9 +93,9 @@ void go_waitgroup_done(go_waitgroup *wg);
 void go_waitgroup_wait(go_waitgroup *wg);
 
 /*
- * Calls fn(arg) if this is the first call for this go_once; calls that come meanwhile wait until it is done. If fn calls
- * go_exit, or ends its thread by pthread_exit, it counts as done. A call from within fn waits for ever. NULL for fn
- * is fatal, if it were to be called; so is out of memory. May park; from any thread.
+ * Calls fn(arg) if this is the first call for this go_once; calls that come meanwhile wait until it is done. If fn calls go_exit, or
+ * ends its thread by pthread_exit, it counts as done. A call from within fn waits for ever. Fatal if fn is NULL when it would be
+ * called, or if memory runs out. May park; from any thread.
  */
 void go_once_do(go_once *once, void (*fn)(void *), void *arg);
 

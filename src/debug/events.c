@@ -88,8 +88,8 @@ static inline void since_set(struct g *gp, int64_t since)
 }
 
 static _Atomic bool births_lost; /* some have been overwritten */
-/* Goroutines with this number or a higher one have been launched since any P's notes have come to the middle or the end of their ring:
- * the note of such a one has another half of its ring to go. */
+/* With one P. Goroutines with this number or a higher one were launched since the ring of notes last came to its middle or its end:
+ * half a ring at least is to be written before their notes are overwritten. */
 static _Atomic uint64_t births_young;
 
 static void note_birth(struct proc_events *e, struct g *gp, void (*fn)(void), const char *name)
@@ -124,8 +124,9 @@ cold void hook_ready(struct m *mp, struct g *gp)
         put(e, gp->id, EVENT_READY, 0);
 }
 
-/* That gp's note will be sooner than its end. With one P not all are noted again: they would halve what the ring holds. With several the
- * note may be in another P's ring, which goes round faster than the one where gp ends. */
+/* True if gp is to be noted again at its end, as its note may soon be overwritten, or has been. With one P its number tells, so that
+ * brief ones are noted once: twice would halve what the ring holds. With several the note may be in another P's ring, which goes
+ * round faster than the one where gp ends. */
 static bool may_be_overwritten(const struct g *gp)
 {
     return load_relaxed(&sched.procs) > 1 ? load_relaxed(&births_lost) : gp->id < load_relaxed(&births_young);

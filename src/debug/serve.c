@@ -34,13 +34,16 @@ static const struct go_site serve_site = { .file = __FILE__, .function = "go_deb
 
 /* --- what is answered --- */
 
-static void write_frame(struct out *o, const char *before, const struct symbol *q)
+static void write_frame(struct out *o, const char *before, struct symbols *s, uintptr_t pc)
 {
+    const struct symbol *q = symbols_add(s, pc);
     out_f(o, "%s\"", before);
     if (q && q->function)
         out_bytes(o, q->function, q->function_length);
-    else
+    else if (q)
         out_str(o, "?");
+    else
+        out_hex(o, pc);
     if (q && q->file) {
         out_str(o, "  ");
         out_escaped(o, q->file);
@@ -73,11 +76,11 @@ static void write_group(struct report *r, const struct group *g, int64_t now)
             out_f(o, "%s\"...%u frames elided...\"", before, g->elided);
             before = ",";
         }
-        write_frame(o, before, symbols_add(&r->symbols, g->pc[i] - 1));
+        write_frame(o, before, &r->symbols, g->pc[i] - 1);
         before = ",";
     }
     if (g->status == G_NEW)
-        write_frame(o, before, symbols_add(&r->symbols, (uintptr_t)g->fn));
+        write_frame(o, before, &r->symbols, (uintptr_t)g->fn);
     if (g->unknown)
         out_str(o, "\"running on other thread; stack unavailable\"");
     out_str(o, "]}");

@@ -211,7 +211,8 @@ static bool is_shared(const struct symbols *s)
     return !__start_go_text && s->library && !s->library->is_program;
 }
 
-/* Is pc code of the library? q describes it; NULL, there was no room: code of a shared library is not told then. */
+/* Is pc code of the library? q describes it. NULL: there was no room for it, and where the library is a shared one the answer is no
+ * then. */
 static bool own_code(const struct symbols *s, const struct symbol *q, uintptr_t pc)
 {
     if (is_shared(s))

@@ -16,10 +16,13 @@
 //
 // "Whose handler"
 //
-// What a handler of ours has interrupted is where the goroutine is, and the frames before that are left out. There may be two of
-// them: the kernel prefers the thread of a goroutine that runs for SIGQUIT, and there the handler waits and is asked. A handler of the
-// program's is the program's, and its frames are shown. So the function that the kernel called is compared: it lies two frames before
-// the interrupted one, above the kernel's way back.
+// What one of three handlers of ours has interrupted is where the goroutine is, and the frames before that are left out: the
+// request's (on_request), SIGQUIT's, and that of faults once it reports an overflow; before that it may pass a fault on to the program's
+// handler. A walk may meet two of them: for SIGQUIT the kernel prefers the thread of a goroutine that runs, and there the handler waits
+// and is asked. All other handlers are taken for the program's, and their frames are shown. So the function that the kernel has called is
+// compared. It is two frames further in than the interrupted code, and the kernel's way back lies between them. It is known by its
+// start, so it must not leave by a tail call, nor have a part of it put elsewhere. With TSan the kernel calls a handler of TSan's,
+// and nothing can be compared: there a walk begins anew at the first handler.
 //
 // "Walks that are led astray"
 //

@@ -21,7 +21,7 @@ struct frames {
     uintptr_t pc[FRAMES_TOP + FRAMES_BOTTOM];
 };
 
-/* The caller's own, this function's and up. In a handler of the library's: those of what was interrupted. */
+/* The caller's own, this function's and up. In one of the handlers that unwind.c names: those of what was interrupted. */
 void unwind_self(struct frames *f);
 
 /* Those of a goroutine that is not running and stays so. */

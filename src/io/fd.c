@@ -2,7 +2,8 @@
 // Descriptors: what each is, its deadlines, its end, and waiting for readiness alone.
 //
 // Invariants
-//   - The kind of a descriptor is a guess. No wrong one does harm.
+//   - The kind of a descriptor is a guess. A wrong one does no harm, but for KIND_TCP on a number that the library made: there a short
+//     read is believed to have taken all. So what was found out about a file that has been closed since is not stored (netpoll_set_kind).
 //   - Every wait for a descriptor ends with -EBADF when go_close is called, before the number can be another file's.
 //   - go_wait_fd takes no data, and uses up no wake-up of operations that do.
 //

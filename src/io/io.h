@@ -39,10 +39,10 @@ void go_block_leave(void);
 /* What fd is, asked of the kernel. */
 enum poll_kind io_kind(int fd);
 
-/* The same, kept in d->kind. */
+/* The same, kept in d->kind unless fd is closed meanwhile. */
 enum poll_kind io_classify(int fd, struct poll_desc *d);
 
-/* fd does not know RWF_NOWAIT: how else it is to be asked goes to d->kind. */
+/* fd does not know RWF_NOWAIT: how else it is to be asked goes to d->kind, likewise. */
 void io_classify_device(int fd, struct poll_desc *d);
 
 /* As go_accept, from the listener that had d when d->generation was this. */

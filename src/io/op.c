@@ -29,7 +29,8 @@
 // A datagram socket that was shut down for reading is readable for ever, and a call that must not block finds nothing: only a call that
 // may block reports the end. poll(2) can tell, by POLLRDHUP. Errors that nobody takes from the queue of errors make a socket readable,
 // too; and a Unix one is writable while its receiver's queue is full. A socket that has only part of what MSG_PEEK | MSG_WAITALL wants to
-// see is readable. In all these cases each wait would end at once, so attempts are made from time to time.
+// see is readable. At TCP's urgent mark a signal makes recv say -EAGAIN though data follow. In all these cases each wait would end at
+// once, or none would, so attempts are made from time to time.
 #include "io/op.h"
 
 #include <goroutine/scope.h>
@@ -68,10 +69,9 @@ ssize_t op_in_vain(struct op *op, attempt_fn attempt)
         kind = io_classify(op->fd, op->d);
     if (kind != KIND_SOCKET && kind != KIND_TCP)
         return -EAGAIN;
-    /* The data may stay where they are, so that each wait would end at once; and where urgent data are, a signal at that moment makes TCP
-     * say that there is nothing, though more follows. */
-    bool beside_data = kind == KIND_TCP || (op->flags & (MSG_PEEK | MSG_OOB));
-    int r = os_poll(op->fd, op->side == POLL_WRITE ? POLLOUT : beside_data ? POLLIN | POLLRDHUP : POLLRDHUP);
+    /* Data may stay where they are (MSG_PEEK, MSG_OOB), or be there all the same (the urgent mark). */
+    bool data_too = kind == KIND_TCP || (op->flags & (MSG_PEEK | MSG_OOB));
+    int r = os_poll(op->fd, op->side == POLL_WRITE ? POLLOUT : data_too ? POLLIN | POLLRDHUP : POLLRDHUP);
     if (r <= 0)
         return -EAGAIN;
     ssize_t n = attempt(op);

@@ -8,9 +8,10 @@
 // which the scheduler takes for its own. A resolver of our own: its answers would differ.
 //
 // The way. A few threads that come when they are needed and go when they have been idle for some seconds. They are not plain threads in
-// the sense of the library (they never call it, and do not count for the deadlock report); a request in progress counts as something
-// that will wake its goroutine. A request belongs to both sides: the caller may leave, cancelled, while a thread is still in
-// getaddrinfo; the last of the two frees it.
+// the sense of the library: they never call it, and deadlock_helper_add keeps them from being taken for strangers. A request in progress
+// counts as something that will wake its goroutine. A request belongs to both sides. A caller who leaves, cancelled, while it is in the
+// queue takes it out: what nobody wants shall not keep a thread from those behind it. If a thread is already in getaddrinfo, that goes
+// on, and the last of the two frees the request.
 #include "io/resolve.h"
 
 #include <errno.h>
@@ -105,8 +106,7 @@ static void let_go(void *arg)
 
 static void unlink_locked(struct request *q)
 {
-    if (!q->at)
-        return;
+    check(q->at);
     if ((*q->at = q->next))
         q->next->at = q->at;
     else

@@ -4,7 +4,8 @@
 // "Strangers"
 //
 // A plain thread counts once it has called the library. But a program that has just made its first thread, and waits for what the
-// thread will send, has not done anything wrong. So while the process has threads that the library does not know, a deadlock is not
+// thread will send, has not done anything wrong. So while the process has threads that the library does not know (it knows its Ms, sysmon,
+// and what deadlock_helper_add counts), a deadlock is not
 // reported at once: sysmon looks again and again, and reports it when they have ended, or have not called for a long while.
 //
 // A deadlock is known for certain when no M runs, for everything that could still wake a goroutine is

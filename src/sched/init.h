@@ -21,8 +21,9 @@ extern const char *main_frame;
 
 /* overflow.c: the handler that tells a stack overflow from other faults, and its stack for each M. */
 void overflow_init(void);
+/* For debug/unwind.c, "Whose handler". It is known by its start: cold as a whole, so that no part of it is split off. */
 cold void fault_handler(int signo, siginfo_t *info, void *context);
-extern _Atomic bool overflow_reported; /* by the handler: what it interrupted is where the goroutine is */
+extern _Atomic bool overflow_reported; /* it has begun that report, which does not return */
 void signal_stack_set(struct m *mp);
 void signal_stack_free(struct m *mp);
 

@@ -2,9 +2,10 @@
 // GOMAXPROCS: making Ps and taking them out of service.
 //
 // The world is not stopped for it, and while somebody else has stopped it no Ps are made. When the number rises, the new Ps become
-// idle ones. When it falls, those beyond it are marked gone, and whoever next has one of them in hand while it runs nothing empties
-// it (p_retire) instead of running it. go_maxprocs sees to it that this happens before it returns: it takes them from their owners as
-// sysmon takes a hog's, even with preempt=0. A retired P stays in sched.ps, empty, until it is wanted again.
+// idle ones, and one M is woken to look for what waits. When it falls, those beyond it are marked gone, and whoever next has one of
+// them in hand while it runs nothing empties it (p_retire) instead of running it. go_maxprocs sees to it that this happens before
+// it returns: it takes them from their owners as sysmon takes a hog's, even with preempt=0. A retired P stays in sched.ps, empty,
+// until it is wanted again.
 #include <goroutine/go.h>
 
 #include <stdlib.h>
@@ -139,9 +140,8 @@ static void set(void *arg)
         store_relaxed(&load_relaxed(&sched.ps[i])->gone, true);
     lock_release(&sched.lock);
     world_release();
-    full_fence(); /* the idle Ps before netpoll_waits: see_that_one_polls looks the other way round */
     if (c->n > old)
-        wake_spinning(NULL); /* for what waits, which they would have been woken for; and while all were busy nobody had to poll */
+        wake_spinning(NULL); /* for what waits in rings; and for descriptors, as nobody had to poll while all Ps were busy */
     for (uint32_t i = c->n; i < old; i++)
         see_retired(load_relaxed(&sched.ps[i]));
     lock_release(&change);

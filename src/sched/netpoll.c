@@ -6,7 +6,7 @@
 //     close, or to netpoll_remove.
 //   - `edge` of a side goes on whenever that side may have become ready, before the waiters are woken.
 //   - While netpoll_waits > 0 and a P is idle, some M sleeps in the poller (sched.poller), or looks for work and will then sleep there,
-//     or has just come from there with what it runs first: if that computes for long, sysmon polls.
+//     or has just come from there with what it runs first: if that computes for a millisecond, sysmon wakes another M to poll.
 //
 // "Try, then wait"
 //

@@ -87,7 +87,7 @@ enum poll_kind {
 struct poll_desc {
     struct lock lock;             /* RANK_FD */
     _Atomic uint32_t generation;  /* written under lock; relaxed reads are checked under lock */
-    _Atomic uint8_t kind;         /* enum poll_kind; relaxed, by anyone */
+    _Atomic uint8_t kind;         /* enum poll_kind; written under lock; relaxed reads */
     _Atomic uint8_t hung_up;      /* the peer has ended its side: no `drained`. Relaxed */
     _Atomic bool registered;      /* with the poller, as far as is known. Written under lock */
     _Atomic bool ours;            /* the library made it, so `registered` is trusted for a while */
@@ -199,9 +199,9 @@ int netpoll_add(struct netpoll_waiter *w, struct g *gp, uint64_t ticket);
 void netpoll_remove(struct netpoll_waiter *w);
 
 /*
- * All the rest, for who waits for n of them and nothing else, until `when` or the earliest of their deadlines. 1: has been woken · 0:
- * look again, without having waited · WAIT_TIME_UP · why one of them cannot be waited for, or not any more · what the scope says.
- * Outside of a section. May park; any thread.
+ * Arms, adds, waits and removes, for a caller that waits for these n and nothing else, until `when` or the earliest of their
+ * deadlines. 1: has been woken · 0: look again, without having waited · WAIT_TIME_UP · why one of them cannot be waited for, or
+ * not any more · what the scope says. Outside of a section. May park; any thread.
  */
 int netpoll_wait_any(struct netpoll_waiter *w, int n, int64_t when);
 

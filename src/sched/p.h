@@ -78,8 +78,8 @@ struct p {
     /* sysmon's own notes. */
     uint64_t seen_tick;
     bool seen_waiting; /* the ring was not empty */
-    bool seen_blocking;
-    int64_t seen_when; /* 0: it was idle */
+    bool seen_blocking; /* its M was in go_block_enter */
+    int64_t seen_when; /* 0: it was idle, or has been taken away */
     int64_t seen_waking; /* when wake_skip was last 0 */
     uint64_t seen_turn_tick; /* "Time" in fair.c: which turn it was, and when that was seen first */
     int64_t seen_turn_when; /* 0: not yet */

@@ -118,7 +118,7 @@ static always_inline struct g *runq_pop_unbegun(struct p *pp)
     return gp;
 }
 
-/* What runs next here: runnext, or that, or the oldest. */
+/* What runs next here: runnext; else the newest if it has not begun; else the oldest. */
 static always_inline struct g *runq_take(struct p *pp)
 {
     struct g *gp = runq_pop_next(pp);
@@ -127,8 +127,7 @@ static always_inline struct g *runq_take(struct p *pp)
     return gp ? gp : runq_pop(pp);
 }
 
-/* As runq_take where there is no runnext, and gp goes to the end, where there is room then; NULL, with nothing done, if the ring is
- * empty. */
+/* As runq_take if there is no runnext, and gp goes to the end; NULL, with nothing done, if the ring is empty. */
 static always_inline struct g *runq_take_turns(struct p *pp, struct g *gp)
 {
     uint32_t head = load_relaxed(&pp->head), tail = load_relaxed(&pp->tail);

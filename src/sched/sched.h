@@ -225,7 +225,8 @@ void woken_in_vain(struct p *by);
 /* Gives pp to mp; takes mp's P from it. Both take p->lock themselves. */
 void p_attach(struct m *mp, struct p *pp);
 struct p *p_detach(struct m *mp);
-/* Idle list; under sched.lock. The first P, if there is one; the one whose timers are due first; the one that *at on the list points to. */
+/* The list of idle Ps; under sched.lock. Each takes one off, NULL if there is none: the first; the one whose timers are due first; the
+ * one at this place of the list. */
 struct p *p_idle_pop_locked(void);
 struct p *p_idle_pop_due_locked(void);
 struct p *p_idle_take_locked(struct p **at);
@@ -270,7 +271,8 @@ void newproc_internal(struct m *mp, void (*fn)(void *), void *arg, const struct 
  * goroutine or thread that is awake. */
 void deadlock_waker_add(int n);
 
-/* A thread of the library begins (+1) or ends (-1) that is neither an M nor sysmon, and wakes only who is counted already. */
+/* By a thread of the library that is neither an M nor sysmon: +1 when it begins, -1 when it ends. It wakes only goroutines whose waits
+ * are counted elsewhere (deadlock_waker_add, netpoll). */
 void deadlock_helper_add(int n);
 
 /* Under sched.lock, when an M has become idle or a plain thread has ended. */

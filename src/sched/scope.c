@@ -39,7 +39,8 @@
 // ending before its own is read. So such a launch takes the tree's lock, and waits for the end of the walk; few programs do it. A launch
 // into the launcher's own scope needs no lock, for a scope that was read as 0 has nobody inside to launch. Nor does one into a child
 // of that scope, for scopes are read before their children: if the launcher was seen to have gone, what it launched is seen in the child.
-// (Unless it has entered scopes: then it is counted in other places, too, which may be read later than the child.)
+// A launcher that has entered a scope takes the lock for a child, too: it is counted in other places as well, which may be read later
+// than the child.
 #include "sched/scope.h"
 
 #include "sched/fatal.h"

@@ -14,7 +14,8 @@
 //
 // "A hog"
 //
-// A P whose tick has not changed since an earlier look has run one goroutine all the time. After a slice, if
+// A P whose tick has not changed since an earlier look has run one goroutine all the time; if that was in go_block_enter meanwhile, its
+// time counts from the first look after it. After a slice, if
 // something waits that this P would run, there are two cases. If some P is idle, an M is woken for it and steals
 // what waits: a P in user code can be seized. If none is, the P is taken away, see "Taking a P away".
 // A thread in go_block_enter loses its P at the next look if something waits, and after a slice in any case, so
@@ -358,9 +359,9 @@ static bool look_around(int64_t now)
         due = timer_missed(load_relaxed(&load_acquire(&sched.ps[i])->timers.next), now);
     if (due && load_relaxed(&sched.idle_p_count) > 0)
         acted |= wake_spinning(NULL);
-    /* Who comes from the poller runs what he has found there first, and leaves nobody behind. */
-    int64_t unpolled = load_relaxed(&sched.idle_p_count) > 0 ? PERIOD_SOME_IDLE : POLL_EVERY;
-    if (netpoll_wanted() && !load_relaxed(&sched.poller) && now - load_relaxed(&netpoll_when) >= unpolled)
+    /* Who comes from the poller first runs what he has found there, and meanwhile nobody polls. */
+    int64_t poll_after = load_relaxed(&sched.idle_p_count) > 0 ? PERIOD_SOME_IDLE : POLL_EVERY;
+    if (netpoll_wanted() && !load_relaxed(&sched.poller) && now - load_relaxed(&netpoll_when) >= poll_after)
         acted |= wake_spinning(NULL) || netpoll_now(NULL) > 0;
     retry_stranded(now);
     return acted;

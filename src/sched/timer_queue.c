@@ -28,6 +28,10 @@
 // descriptors of a batch first, and then what they point to. The step of a bucket is such that with a million sleepers
 // a bucket's worth of them stays in the second-level cache until they have run.
 //
+// Entries of buckets lie in batches, and batches come from blocks of 64 KiB, which go back only when nothing is far any more: a queue that
+// always has something far keeps as many as it ever needed, some 17 bytes for each timer. Rejected: a malloc for each batch, see
+// struct timer_block; giving back a block when its last batch is free, which every batch would have to count.
+//
 // Cancelling is one compare-and-swap on the timer, and leaves the entry, out of date, until it is to go to the heap, or
 // comes to the top, or half of all are out of date: then the owner sweeps them out, and packs what is left. So there are
 // never more than twice as many entries as timers.
@@ -64,8 +68,8 @@ struct bucket {
     int64_t least;             /* the least `when`; valid while it is not empty */
 };
 
-/* Many batches in one piece: but for the first thread's the C library's heaps grow by a page at a time, by a call that waits until no
- * page fault is under way. */
+/* Many batches in one piece. The C library's heaps, all but the first thread's, grow by a page at a time, by mprotect, which waits until
+ * no page fault is under way. */
 struct timer_block {
     struct timer_block *next;
     struct timer_batch batches[BLOCK];

@@ -306,7 +306,7 @@ static void handler_that_tells(int signo)
 
 static __attribute__((noinline)) void is_told_of(int *done)
 {
-    go_lock_thread(); /* whose handler's stack it is on while it may park */
+    go_lock_thread(); /* the handler runs on this thread's signal stack, and traceback may park there */
     raise(SIGUSR2);
     go_unlock_thread();
     __atomic_store_n(done, 1, __ATOMIC_RELEASE);

@@ -990,7 +990,7 @@ static void ends_late(int *ended)
     add(ended, 1);
 }
 
-/* Counts where it was launched, below s, though it is above s by now, of which s is a child. */
+/* Was launched below s, and is counted there; enters `above`, of which s is a child, and launches into s from there. */
 static void launches_from_above(struct climber *r, int delay)
 {
     go_scope_enter(r->above);
