@@ -44,7 +44,8 @@ static struct {
     struct request *head, **end;    /* under lock; end: where the next one goes, NULL: &head */
     int queued;                     /* under lock */
     int threads, idle;              /* under lock; one that has been woken is idle until it has the lock */
-    int starting;                   /* under lock; of these threads, those that may yet fail to start */
+    int coming;                     /* under lock; of these threads, those that have not looked at the queue yet */
+    int starting;                   /* under lock; of these, those that may yet fail to start */
     _Atomic uint32_t submitted;     /* futex of the idle threads */
 } pool = { .lock = LOCK_INIT(RANK_CHILD) };
 
@@ -129,6 +130,7 @@ static void *thread_main(void *arg)
     static struct m nobody; /* has no P: what it makes ready goes to the global queue */
     deadlock_helper_add(1);
     lock_take(&pool.lock);
+    pool.coming--;
     for (;;) {
         struct request *q = take_locked();
         if (q) {
@@ -192,22 +194,25 @@ static void start_thread(void *arg)
 static int submit(struct request *q)
 {
     lock_take(&pool.lock);
-    /* The lock is released here only while a thread is started: an idle one that was counted on must not end before it sees the request. */
-    while (pool.idle <= pool.queued && pool.threads < THREADS_MOST) {
+    /* As many threads as there are requests queued, and one more: the one that was started for this request may have taken another's. The
+     * lock is released here only while a thread is started: an idle one that was counted on must not end before it sees the request. */
+    while (pool.idle + pool.coming <= pool.queued && pool.threads < THREADS_MOST) {
         int error;
         pool.threads++;
+        pool.coming++;
         pool.starting++;
         lock_release(&pool.lock);
         system_stack_call(start_thread, &error);
         lock_take(&pool.lock);
         pool.starting--;
-        pool.threads -= error < 0;
+        if (error == 0)
+            continue;
+        pool.threads--;
+        pool.coming--;
         if (pool.threads > pool.starting)
-            break;
-        if (error < 0) {
-            lock_release(&pool.lock);
-            return error;
-        }
+            break; /* there are others */
+        lock_release(&pool.lock);
+        return error;
     }
     q->next = NULL;
     q->at = pool.end ? pool.end : &pool.head;
